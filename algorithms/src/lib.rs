@@ -1,0 +1,2 @@
+//! Reconstruction algorithms.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Devices, lanes, completions and columns.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `asynchrotron` command.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! Asynchrotron: a coroutine-style async scheduler for event reconstruction.
+#![forbid(unsafe_code)]
