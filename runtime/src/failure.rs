@@ -1,0 +1,173 @@
+//! [`Failure`]: why an algorithm has no product, remembered like a value.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::event::EventId;
+
+/// The way in which an algorithm, or the source, failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// It returned an error.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// The event's deadline passed while it was suspended, or before it could start.
+    TimedOut,
+    /// The source could not read the event.
+    Unreadable,
+}
+
+impl FailureKind {
+    /// The kind as one lower-case word, as the quarantine file and the report write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureKind::Failed => "failed",
+            FailureKind::Panicked => "panicked",
+            FailureKind::TimedOut => "timed out",
+            FailureKind::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Why an algorithm has no product in an event: its own error, or that of the first of its inputs to fail.
+///
+/// A failure is made once and shared by everyone who wants the product. It prints its cause and the chain of demand:
+/// ``algorithm `calibrate` failed: negative amplitude (wanted by `clusterize`, `write`)``.
+#[derive(Clone)]
+pub struct Failure(Arc<Link>);
+
+enum Link {
+    /// The algorithm itself failed.
+    Root { kind: FailureKind, algorithm: Arc<str>, cause: anyhow::Error },
+    /// The algorithm could not run because an input failed.
+    Input { algorithm: Arc<str>, input: Failure },
+}
+
+impl Failure {
+    pub(crate) fn root(kind: FailureKind, algorithm: Arc<str>, cause: anyhow::Error) -> Self {
+        Failure(Arc::new(Link::Root { kind, algorithm, cause }))
+    }
+
+    /// What `algorithm` fails with because it returned `error`; an input's failure that it passed on keeps its cause.
+    pub(crate) fn of(algorithm: Arc<str>, error: anyhow::Error) -> Self {
+        match error.downcast::<Failure>() {
+            Ok(input) => input.passed_on_by(algorithm),
+            Err(cause) => Failure::root(FailureKind::Failed, algorithm, cause),
+        }
+    }
+
+    pub(crate) fn passed_on_by(self, algorithm: Arc<str>) -> Self {
+        Failure(Arc::new(Link::Input { algorithm, input: self }))
+    }
+
+    fn root_link(&self) -> (FailureKind, &Arc<str>, &anyhow::Error) {
+        let mut failure = self;
+        loop {
+            match &*failure.0 {
+                Link::Root { kind, algorithm, cause } => return (*kind, algorithm, cause),
+                Link::Input { input, .. } => failure = input,
+            }
+        }
+    }
+
+    /// How the guilty algorithm failed.
+    pub fn kind(&self) -> FailureKind {
+        self.root_link().0
+    }
+
+    /// The name of the algorithm (or source) where the failure began.
+    pub fn algorithm(&self) -> &str {
+        self.root_link().1
+    }
+
+    /// The error that the guilty algorithm returned, or a description of its panic or time-out.
+    pub fn cause(&self) -> &anyhow::Error {
+        self.root_link().2
+    }
+
+    /// Who wanted the product, and who wanted theirs: nearest to the guilty algorithm first.
+    pub fn demanded_by(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        let mut failure = self;
+        while let Link::Input { algorithm, input } = &*failure.0 {
+            names.push(&**algorithm);
+            failure = input;
+        }
+        names.reverse();
+        names
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, algorithm, cause) = self.root_link();
+        match kind {
+            FailureKind::Unreadable => write!(f, "the event could not be read: {cause:#}")?,
+            kind => write!(f, "algorithm `{algorithm}` {}: {cause:#}", kind.as_str())?,
+        }
+        for (i, name) in self.demanded_by().iter().enumerate() {
+            write!(f, "{}`{name}`", if i == 0 { " (wanted by " } else { ", " })?;
+        }
+        if matches!(&*self.0, Link::Input { .. }) { f.write_str(")") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({self})")
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause().source()
+    }
+}
+
+/// An event that was given up, and why.
+#[derive(Debug, Clone)]
+pub struct EventFailure {
+    /// The event.
+    pub event: EventId,
+    /// What went wrong in it.
+    pub failure: Failure,
+}
+
+impl fmt::Display for EventFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {}: {}", self.event, self.failure)
+    }
+}
+
+impl std::error::Error for EventFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_guilty_algorithm_the_cause_and_who_wanted_it() {
+        let guilty = Failure::of("calibrate".into(), anyhow::anyhow!("negative amplitude"));
+        assert_eq!(guilty.to_string(), "algorithm `calibrate` failed: negative amplitude");
+        let passed = Failure::of("write".into(), Failure::of("clusterize".into(), guilty.into()).into());
+        assert_eq!(
+            passed.to_string(),
+            "algorithm `calibrate` failed: negative amplitude (wanted by `clusterize`, `write`)"
+        );
+        assert_eq!((passed.kind(), passed.algorithm()), (FailureKind::Failed, "calibrate"));
+    }
+
+    #[test]
+    fn an_input_failure_with_context_added_is_still_recognised() {
+        use anyhow::Context as _;
+        let guilty = Failure::of("calibrate".into(), anyhow::anyhow!("negative amplitude"));
+        let wrapped = Err::<(), _>(guilty).context("while looking for seeds").unwrap_err();
+        assert_eq!(Failure::of("clusterize".into(), wrapped).algorithm(), "calibrate");
+    }
+}

@@ -1,0 +1,111 @@
+//! [`Feed`]: hands the events of the source to free slots.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::Mutex;
+
+use crate::config::Config;
+use crate::event::EventId;
+use crate::sink::lock_soon;
+use crate::source::{Read, Source};
+use crate::stop::Stop;
+
+/// An event on its way into a slot.
+pub(crate) struct Fed<T> {
+    /// Its place in the order of the source, without gaps.
+    pub(crate) ticket: u64,
+    pub(crate) read: Read<T>,
+}
+
+struct State<S> {
+    source: S,
+    ticket: u64,
+    skip: u64,
+    /// Events that may still be handed out: in this phase, and in the job.
+    phase: u64,
+    left: u64,
+    ended: bool,
+}
+
+pub(crate) struct Feed<S> {
+    state: Mutex<State<S>>,
+    replay: Option<Arc<BTreeSet<EventId>>>,
+    stop: Stop,
+}
+
+impl<S: Source> Feed<S> {
+    pub(crate) fn new(source: S, config: &Config) -> Self {
+        let left = config.events.unwrap_or(u64::MAX);
+        let state = State { source, ticket: 0, skip: config.skip, phase: 0, left, ended: false };
+        Feed {
+            state: Mutex::new(state),
+            replay: config.replay.clone().map(Arc::new),
+            stop: config.stop.clone(),
+        }
+    }
+
+    /// Lets `events` more events out.
+    pub(crate) async fn open(&self, events: u64) {
+        self.state.lock().await.phase = events;
+    }
+
+    /// How many events will still come, if that is known.
+    pub(crate) async fn events_left(&self) -> Option<u64> {
+        let state = self.state.lock().await;
+        if state.ended || state.left == 0 {
+            return Some(0);
+        }
+        let in_source = match &self.replay {
+            Some(events) => Some(events.len() as u64),
+            None => state.source.events_left().map(|events| events.saturating_sub(state.skip)),
+        };
+        match in_source {
+            Some(events) => Some(events.min(state.left)),
+            None => Some(state.left).filter(|&left| left != u64::MAX),
+        }
+    }
+
+    /// The next event, or `None` when there is none, when the phase is over, or when the job is to stop.
+    pub(crate) async fn next(&self) -> Option<Fed<S::Product>> {
+        let mut state = lock_soon(&self.state).await;
+        loop {
+            if state.ended || state.phase == 0 || state.left == 0 || self.stop.is_asked() {
+                return None;
+            }
+            let Some(read) = self.read(&mut state.source).await else {
+                state.ended = true;
+                return None;
+            };
+            if state.skip > 0 {
+                state.skip -= 1;
+                continue;
+            }
+            if self.replay.as_ref().is_some_and(|events| !events.contains(&read.event)) {
+                continue;
+            }
+            state.phase -= 1;
+            state.left -= 1;
+            let ticket = state.ticket;
+            state.ticket += 1;
+            return Some(Fed { ticket, read });
+        }
+    }
+
+    /// Reads an event; gives up waiting for one when the job is to stop.
+    async fn read(&self, source: &mut S) -> Option<Read<S::Product>> {
+        let mut next = pin!(source.next());
+        // The usual case first: what is there at once needs no second future.
+        let at_once = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
+        match at_once {
+            Poll::Ready(read) => read,
+            Poll::Pending => tokio::select! {
+                biased;
+                read = next => read,
+                () = self.stop.asked() => None,
+            },
+        }
+    }
+}

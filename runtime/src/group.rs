@@ -1,0 +1,412 @@
+//! [`Group`]: the products of one event and the algorithms that make them, as one group of tasks.
+//!
+//! All algorithms of an event are polled by the task of its slot, so that a suspension costs neither a spawn nor a
+//! thread hop. An algorithm is polled in place by whoever demands it first; only if it suspends is its future kept, and
+//! polled again when its own waker marks it:
+//!
+//! ```text
+//!            demand (1)                    in place (2)             ready at once (3)
+//!   Idle ───────────────▶ claimed ─────────────────────▶ polled ─────────────────────▶ product in its cell
+//!                            │ not on the slot's task (4)   │ suspends (5)                     ▲
+//!                            ▼                              ▼                                  │
+//!                        Requested ──────────────────▶ Suspended ── woken, polled again (6) ───┘
+//!                              polled by the slot (6)       │ the event ends first (7): dropped where it stands
+//! ```
+//!
+//! 1–4 [`Group::demand`], 5–6 [`Group::poll_task`], 7 [`Group::cancel`]. If there are fewer slots than workers, a demand
+//! spawns the algorithm on the executor instead, so that one event can use several cores ([`Launch::Spawn`]).
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use asynchrotron_sync::{Claim, ProductCell, ReadySet};
+use tokio::task::JoinSet;
+
+use crate::clock::{self, Ticks};
+use crate::event::{EventContext, EventId};
+use crate::failure::{Failure, FailureKind};
+use crate::handle::Product;
+use crate::meter::{Meter, Stage};
+use crate::plan::{Interrupted, Launch, NodeFuture, Plan};
+
+/// How deep demands may nest on one stack before they go round through the slot's task.
+const NESTED_DEMANDS_MAX: u32 = 32;
+
+pub(crate) type Outcome = Result<Product, Failure>;
+
+thread_local! {
+    /// The group that this thread polls now (its address), and how deep its demands are nested.
+    static POLLING: Cell<(usize, u32)> = const { Cell::new((0, 0)) };
+}
+
+/// What one slot keeps from event to event: wake-ups, wakers, meters.
+pub(crate) struct Seat {
+    pub(crate) signals: Arc<Signals>,
+    wakers: Box<[Waker]>,
+}
+
+/// The part of a seat that wakers own.
+pub(crate) struct Signals {
+    ready: ReadySet,
+    pub(crate) meters: Box<[Meter]>,
+}
+
+struct TaskWaker {
+    signals: Arc<Signals>,
+    node: usize,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.signals.meters[self.node].wake();
+        self.signals.ready.mark(self.node);
+    }
+}
+
+impl Seat {
+    pub(crate) fn new(nodes: usize) -> Arc<Self> {
+        let signals = Arc::new(Signals {
+            // One more than the nodes: the mark of the slot itself.
+            ready: ReadySet::new(nodes + 1),
+            meters: (0..nodes).map(|_| Meter::default()).collect(),
+        });
+        let waker = |node| Waker::from(Arc::new(TaskWaker { signals: signals.clone(), node }));
+        Arc::new(Seat { wakers: (0..nodes).map(waker).collect(), signals })
+    }
+}
+
+enum Task {
+    Idle,
+    Requested,
+    Suspended(Running),
+}
+
+struct Running {
+    future: NodeFuture,
+    span: tracing::Span,
+}
+
+/// One event in flight.
+pub(crate) struct Group {
+    plan: Arc<Plan>,
+    seat: Arc<Seat>,
+    id: EventId,
+    /// In ticks of the clock; 0 is none.
+    deadline: Ticks,
+    pub(crate) cells: Box<[ProductCell<Outcome>]>,
+    tasks: Box<[Mutex<Task>]>,
+    /// Set when a task was kept or spawned, so that an event that never suspended has nothing to clear.
+    kept: AtomicBool,
+    /// Set when the event ended while somebody still held a context of it.
+    ended: AtomicBool,
+    spawned: Mutex<JoinSet<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Group {
+    pub(crate) fn new(plan: Arc<Plan>, seat: Arc<Seat>) -> Arc<Self> {
+        let nodes = plan.nodes.len();
+        let cells: Box<[_]> = (0..nodes).map(|_| ProductCell::new()).collect();
+        for (cell, node) in cells.iter().zip(&plan.nodes) {
+            if let Some(constant) = &node.constant {
+                fill(cell, Ok(constant.clone()));
+            }
+        }
+        Arc::new(Group {
+            tasks: (0..nodes).map(|_| Mutex::new(Task::Idle)).collect(),
+            id: EventId(0),
+            deadline: 0,
+            cells,
+            kept: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            spawned: Mutex::default(),
+            plan,
+            seat,
+        })
+    }
+
+    /// Makes the group ready for an event: the products of the last one are gone. Uses it again in place unless a
+    /// context of the last event is still held somewhere, in which case that keeps the old one.
+    pub(crate) fn begin(group: &mut Arc<Self>, id: EventId, source: Product, deadline: Ticks) {
+        if Arc::get_mut(group).is_none() {
+            *group = Group::new(group.plan.clone(), group.seat.clone());
+        }
+        let this = Arc::get_mut(group).expect("the only owner: checked, or made, on the line above");
+        this.id = id;
+        this.deadline = deadline;
+        for (cell, node) in this.cells.iter_mut().zip(&this.plan.nodes) {
+            if node.constant.is_none() {
+                cell.reset();
+            }
+        }
+        fill(&this.cells[this.plan.source], Ok(source));
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn id(&self) -> EventId {
+        self.id
+    }
+
+    pub(crate) fn meter(&self, node: usize) -> &Meter {
+        &self.seat.signals.meters[node]
+    }
+
+    fn is_polled_here(self: &Arc<Self>) -> bool {
+        let (group, depth) = POLLING.get();
+        group == Arc::as_ptr(self).addr() && depth < NESTED_DEMANDS_MAX
+    }
+
+    /// Starts the producer of a product if nobody has yet.
+    pub(crate) fn demand(self: &Arc<Self>, node: usize) {
+        if !matches!(self.cells[node].claim(), Claim::Mine) {
+            return;
+        }
+        match self.plan.launch {
+            Launch::Spawn => self.spawn(node),
+            Launch::InPlace if self.is_polled_here() => self.start(node),
+            Launch::InPlace => {
+                *lock(&self.tasks[node]) = Task::Requested;
+                self.kept.store(true, Ordering::Relaxed);
+                self.seat.signals.ready.mark(node);
+            }
+        }
+    }
+
+    /// Makes the future of an algorithm, if it may still start.
+    fn open(self: &Arc<Self>, node: usize) -> Option<Running> {
+        self.meter(node).begin();
+        let plan = &self.plan.nodes[node];
+        if self.deadline != 0 && clock::now() >= self.deadline {
+            let cause = anyhow::anyhow!("the event's deadline passed before it could start");
+            self.close(node, Err(Failure::root(FailureKind::TimedOut, plan.name.clone(), cause)));
+            return None;
+        }
+        if self.ended.load(Ordering::Acquire) {
+            self.close(node, Err(self.too_late(node)));
+            return None;
+        }
+        let start = plan.start.expect("the products of sources and conditions are there from the beginning");
+        let future = start(EventContext { group: self.clone(), node: node as u32 });
+        let span = self.plan.span(node, self.id);
+        Some(Running { future, span })
+    }
+
+    fn start(self: &Arc<Self>, node: usize) {
+        let Some(running) = self.open(node) else { return };
+        let cx = &mut Context::from_waker(&self.seat.wakers[node]);
+        if let Some(suspended) = self.poll_running(node, running, cx) {
+            *lock(&self.tasks[node]) = Task::Suspended(suspended);
+            self.kept.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, node: usize) {
+        let Some(running) = self.open(node) else { return };
+        self.kept.store(true, Ordering::Relaxed);
+        let group = self.clone();
+        let mut running = Some(running);
+        let task = std::future::poll_fn(move |cx| {
+            let Some(polled) = running.take() else { return Poll::Ready(()) };
+            running = group.poll_running(node, polled, cx);
+            if running.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        });
+        lock(&self.spawned).spawn(task);
+    }
+
+    /// Polls an algorithm once; gives it back if it is suspended, and closes its product if it ended.
+    fn poll_running(self: &Arc<Self>, node: usize, mut running: Running, cx: &mut Context<'_>) -> Option<Running> {
+        let meter = self.meter(node);
+        let (group, depth) = POLLING.get();
+        POLLING.set((group, depth + 1));
+        let polled = meter.poll(
+            || {
+                let _span = running.span.enter();
+                catch_unwind(AssertUnwindSafe(|| running.future.as_mut().poll(cx)))
+            },
+            |polled| matches!(polled, Ok(Poll::Pending)),
+        );
+        POLLING.set((group, depth));
+        let name = &self.plan.nodes[node].name;
+        let outcome = match polled {
+            Ok(Poll::Pending) => return Some(running),
+            Ok(Poll::Ready(Ok(product))) => Ok(product),
+            Ok(Poll::Ready(Err(Interrupted::Input(input)))) => Err(input.passed_on_by(name.clone())),
+            Ok(Poll::Ready(Err(Interrupted::Algorithm(error)))) => Err(Failure::of(name.clone(), error)),
+            Err(panic) => Err(panicked(name, &*panic)),
+        };
+        drop_quietly(running.future);
+        self.close(node, outcome);
+        None
+    }
+
+    fn close(self: &Arc<Self>, node: usize, outcome: Outcome) {
+        self.meter(node).end(outcome.is_err());
+        fill(&self.cells[node], outcome);
+        if self.plan.launch == Launch::Spawn {
+            // The slot's task may be asleep: it looks whether the event is complete.
+            self.seat.signals.ready.mark(self.plan.nodes.len());
+        }
+    }
+
+    /// Polls a marked algorithm, on the slot's task.
+    fn poll_task(self: &Arc<Self>, node: usize) {
+        let Some(task) = self.tasks.get(node) else { return };
+        let task = std::mem::replace(&mut *lock(task), Task::Idle);
+        match task {
+            // A late wake-up of an algorithm that has ended, perhaps in an earlier event.
+            Task::Idle => {}
+            Task::Requested => self.start(node),
+            Task::Suspended(running) => {
+                let cx = &mut Context::from_waker(&self.seat.wakers[node]);
+                if let Some(suspended) = self.poll_running(node, running, cx) {
+                    *lock(&self.tasks[node]) = Task::Suspended(suspended);
+                }
+            }
+        }
+    }
+
+    /// One poll of the whole event: demands the roots the first time, polls every algorithm that was woken, and is
+    /// ready when all roots are there or one has failed.
+    pub(crate) fn poll(self: &Arc<Self>, first: bool, cx: &Context<'_>) -> Poll<Result<(), Failure>> {
+        let outer = POLLING.replace((Arc::as_ptr(self).addr(), 0));
+        let _restore = Restore(outer);
+        let ready = &self.seat.signals.ready;
+        ready.start();
+        if first {
+            for &root in &self.plan.roots {
+                self.demand(root);
+            }
+        }
+        loop {
+            if let Some(outcome) = self.outcome() {
+                return Poll::Ready(outcome);
+            }
+            match ready.take() {
+                Some(node) => self.poll_task(node),
+                None => match ready.finish(cx.waker()) {
+                    asynchrotron_sync::Finish::Idle => return Poll::Pending,
+                    asynchrotron_sync::Finish::More => {}
+                },
+            }
+        }
+    }
+
+    fn outcome(&self) -> Option<Result<(), Failure>> {
+        let mut complete = true;
+        for &root in &self.plan.roots {
+            match self.cells[root].with(|outcome| outcome.as_ref().err().cloned()) {
+                Some(Some(failure)) => return Some(Err(failure)),
+                Some(None) => {}
+                None => complete = false,
+            }
+        }
+        complete.then_some(Ok(()))
+    }
+
+    /// The product of a root, once [`Group::poll`] has said that it is there.
+    pub(crate) fn product(&self, root: usize) -> Product {
+        self.cells[root].try_get().and_then(Result::ok).expect("demanded and delivered: the event is complete")
+    }
+
+    /// The failure of an event whose deadline has passed: names what it is suspended in.
+    pub(crate) fn timed_out(&self) -> Failure {
+        let working = |node: &usize| self.meter(*node).stage() == Stage::Working && !self.cells[*node].is_ready();
+        let suspended: Vec<usize> = (0..self.cells.len()).filter(working).collect();
+        // The last to start lies deepest in the demand: the others wait for it, or are suspended on their own.
+        let node = suspended.first().copied().unwrap_or(self.plan.source);
+        let since = clock::duration(self.meter(node).suspended_for());
+        let others: Vec<&str> = suspended.iter().skip(1).map(|&node| &*self.plan.nodes[node].name).collect();
+        let also = if others.is_empty() { String::new() } else { format!(" (as was `{}`)", others.join("`, `")) };
+        Failure::root(
+            FailureKind::TimedOut,
+            self.plan.nodes[node].name.clone(),
+            anyhow::anyhow!("still suspended after {since:.1?} when the event's deadline passed{also}"),
+        )
+    }
+
+    /// Ends the event: what is still suspended is dropped where it stands, and later demands fail.
+    ///
+    /// Spawned algorithms end at their next suspension; this waits for them.
+    pub(crate) async fn cancel(self: &Arc<Self>) {
+        if self.kept.swap(false, Ordering::Relaxed) {
+            self.clear();
+            let mut spawned = std::mem::take(&mut *lock(&self.spawned));
+            spawned.abort_all();
+            while spawned.join_next().await.is_some() {}
+        }
+        if Arc::strong_count(self) > 1 {
+            self.close_for_good();
+        }
+    }
+
+    /// Somebody holds a context of this event beyond its end: whatever they wait for, or ask for later, fails.
+    fn close_for_good(&self) {
+        self.ended.store(true, Ordering::Release);
+        for node in 0..self.cells.len() {
+            if !self.cells[node].is_ready() {
+                fill(&self.cells[node], Err(self.too_late(node)));
+            }
+        }
+        self.clear();
+    }
+
+    fn too_late(&self, node: usize) -> Failure {
+        let cause = anyhow::anyhow!("the event has ended: nothing more can be demanded in it");
+        Failure::root(FailureKind::Failed, self.plan.nodes[node].name.clone(), cause)
+    }
+
+    /// Drops every suspended algorithm, without waiting for spawned ones.
+    pub(crate) fn clear(&self) {
+        for (node, task) in self.tasks.iter().enumerate() {
+            let task = std::mem::replace(&mut *lock(task), Task::Idle);
+            if let Task::Suspended(running) = task {
+                drop_quietly(running.future);
+            }
+            if self.meter(node).stage() != Stage::Idle {
+                self.meter(node).abandon();
+            }
+        }
+    }
+}
+
+fn fill(cell: &ProductCell<Outcome>, outcome: Outcome) {
+    let _ = cell.claim();
+    // A product that comes after the event was closed for good finds its place taken.
+    let _ = cell.complete(outcome);
+}
+
+/// Drops a future; one that panics while it is dropped costs nobody else anything.
+fn drop_quietly(future: NodeFuture) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop::<Pin<Box<_>>>(future)));
+}
+
+fn panicked(name: &Arc<str>, panic: &(dyn std::any::Any + Send)) -> Failure {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not text".to_owned());
+    Failure::root(FailureKind::Panicked, name.clone(), anyhow::Error::msg(message))
+}
+
+struct Restore((usize, u32));
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        POLLING.set(self.0);
+    }
+}

@@ -1,0 +1,131 @@
+//! [`Meter`]: where the time of one algorithm goes, in one slot.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use crate::clock::{self, Ticks};
+
+/// What an algorithm that has not ended yet is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// It does not run.
+    Idle = 0,
+    /// It waits for the products that it reads.
+    Inputs = 1,
+    /// It runs, or waits for something of its own: a device, a timer, `ctx.get`.
+    Working = 2,
+}
+
+/// Counters of one algorithm in one slot. Each is written by one thread at a time (whoever polls the algorithm, or,
+/// for `woken`, wakes it) and read by the reports, so relaxed loads and stores are enough.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) calls: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) polls: AtomicU64,
+    pub(crate) cpu: AtomicU64,
+    pub(crate) inputs: AtomicU64,
+    pub(crate) suspended: AtomicU64,
+    pub(crate) ready: AtomicU64,
+    /// When the last poll ended in a suspension; 0 if the algorithm does not wait.
+    paused: AtomicU64,
+    /// When the suspended algorithm was woken; 0 if it was not yet.
+    woken: AtomicU64,
+    stage: AtomicU8,
+}
+
+thread_local! {
+    /// Ticks that algorithms polled inside the current poll took: theirs, not their consumer's.
+    static NESTED: Cell<Ticks> = const { Cell::new(0) };
+}
+
+fn add(counter: &AtomicU64, ticks: Ticks) {
+    counter.store(counter.load(Relaxed).wrapping_add(ticks), Relaxed);
+}
+
+impl Meter {
+    /// Measures one poll: `poll` returns whether the algorithm is suspended.
+    pub(crate) fn poll<R>(&self, poll: impl FnOnce() -> R, is_pending: impl FnOnce(&R) -> bool) -> R {
+        let begin = clock::now();
+        let paused = self.paused.load(Relaxed);
+        if paused != 0 {
+            self.resume(paused, begin);
+        }
+        let outer = NESTED.replace(0);
+        let polled = poll();
+        let end = clock::now();
+        let taken = end.saturating_sub(begin);
+        add(&self.polls, 1);
+        add(&self.cpu, taken.saturating_sub(NESTED.replace(outer + taken)));
+        if is_pending(&polled) {
+            self.paused.store(end, Relaxed);
+        }
+        polled
+    }
+
+    fn resume(&self, paused: Ticks, begin: Ticks) {
+        self.paused.store(0, Relaxed);
+        // Clocks of two cores may differ a little: clamp.
+        let woken = match self.woken.swap(0, Relaxed) {
+            0 => begin,
+            woken => woken.clamp(paused, begin.max(paused)),
+        };
+        let waited = if self.stage() == Stage::Inputs { &self.inputs } else { &self.suspended };
+        add(waited, woken - paused);
+        add(&self.ready, begin.saturating_sub(woken));
+    }
+
+    /// The algorithm can go on; from here to its next poll it waits for a worker.
+    pub(crate) fn wake(&self) {
+        if self.paused.load(Relaxed) != 0 && self.woken.load(Relaxed) == 0 {
+            self.woken.store(clock::now(), Relaxed);
+        }
+    }
+
+    pub(crate) fn begin(&self) {
+        add(&self.calls, 1);
+        self.enter(Stage::Inputs);
+    }
+
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Relaxed);
+    }
+
+    pub(crate) fn end(&self, failed: bool) {
+        if failed {
+            add(&self.failures, 1);
+        }
+        self.enter(Stage::Idle);
+    }
+
+    /// Forgets an algorithm that was dropped where it was suspended.
+    pub(crate) fn abandon(&self) {
+        self.paused.store(0, Relaxed);
+        self.woken.store(0, Relaxed);
+        self.enter(Stage::Idle);
+    }
+
+    /// Forgets everything counted so far.
+    pub(crate) fn restart(&self) {
+        let counters =
+            [&self.calls, &self.failures, &self.polls, &self.cpu, &self.inputs, &self.suspended, &self.ready];
+        counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Relaxed) {
+            0 => Stage::Idle,
+            1 => Stage::Inputs,
+            _ => Stage::Working,
+        }
+    }
+
+    /// How long the algorithm has been suspended; zero if it is not.
+    pub(crate) fn suspended_for(&self) -> Ticks {
+        match self.paused.load(Relaxed) {
+            0 => 0,
+            paused => clock::now().saturating_sub(paused),
+        }
+    }
+}

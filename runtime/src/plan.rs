@@ -1,0 +1,73 @@
+//! [`Plan`]: a chain as it is run: frozen, with what its sinks demand.
+
+use std::any::{Any, TypeId};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{EventContext, EventId};
+use crate::failure::Failure;
+use crate::handle::Product;
+use crate::sink::Outlet;
+
+/// Why an algorithm ended without a product.
+pub(crate) enum Interrupted {
+    Input(Failure),
+    Algorithm(anyhow::Error),
+}
+
+pub(crate) type NodeFuture = Pin<Box<dyn Future<Output = Result<Product, Interrupted>> + Send>>;
+
+/// Makes the future of an algorithm in one event.
+pub(crate) type Start = fn(EventContext) -> NodeFuture;
+
+/// A product of the chain, and the algorithm that makes it.
+pub(crate) struct Node {
+    pub(crate) name: Arc<str>,
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) product: &'static str,
+    pub(crate) product_type: TypeId,
+    /// None for the source and for conditions, whose products are there from the beginning.
+    pub(crate) start: Option<Start>,
+    /// The input handles and the function of an algorithm, of the type that `start` knows.
+    pub(crate) definition: Box<dyn Any + Send + Sync>,
+    pub(crate) constant: Option<Product>,
+}
+
+/// Where a demanded algorithm is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Launch {
+    /// By the task of its event's slot: no spawn, no thread hop.
+    InPlace,
+    /// As a task of its own, so that one event can use several workers.
+    Spawn,
+}
+
+pub(crate) struct Plan {
+    pub(crate) chain: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) nodes: Box<[Node]>,
+    pub(crate) source: usize,
+    /// What every event must have: the products of the sinks, each once.
+    pub(crate) roots: Box<[usize]>,
+    pub(crate) outlets: Box<[Outlet]>,
+    pub(crate) launch: Launch,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) traced: bool,
+}
+
+impl Plan {
+    /// The span of an algorithm in an event; entered at each poll of it.
+    pub(crate) fn span(&self, node: usize, event: EventId) -> tracing::Span {
+        if !self.traced {
+            return tracing::Span::none();
+        }
+        let name = &*self.nodes[node].name;
+        tracing::info_span!(target: "asynchrotron", "algorithm", algorithm = name, event = event.0)
+    }
+
+    /// The algorithms that run in every event, or on the condition of an algorithm that does.
+    pub(crate) fn algorithms(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.start.is_some())
+    }
+}

@@ -1,0 +1,185 @@
+//! [`Scheduler`]: runs a chain on the events of a source.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use asynchrotron_sync::Turnstile;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::chain::Chain;
+use crate::clock;
+use crate::config::Config;
+use crate::feed::Feed;
+use crate::group::Seat;
+use crate::plan::Launch;
+use crate::policy::{Quarantine, Then};
+use crate::progress::{Progress, Ticker};
+use crate::report::{Report, cpu_time};
+use crate::slot::{Job, run_slot};
+use crate::source::Source;
+use crate::tally::{SlotTally, Tally};
+
+/// Runs a chain on the events of a source: source → slots → algorithms → sinks.
+///
+/// See the [crate's promises](crate#promises) for what may be relied upon.
+#[derive(Debug, Clone, Default)]
+pub struct Scheduler {
+    config: Config,
+}
+
+impl Scheduler {
+    /// A scheduler with these settings.
+    pub fn new(config: Config) -> Self {
+        Scheduler { config }
+    }
+
+    /// Runs `chain` until `source` ends, or the job is [stopped](crate::Stop), and reports.
+    ///
+    /// # Errors
+    /// [`RunError`] if the chain or the settings are not fit to run, if an event failed under the policy
+    /// [`Then::Stop`], or if a sink failed. If events were run, the error holds the report of them.
+    ///
+    /// # Panics
+    /// If called on a worker thread of a tokio runtime: it blocks until the job is done.
+    pub fn run<S: Source>(&self, chain: Chain, source: S) -> Result<Report, RunError> {
+        let config = &self.config;
+        let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
+        let mut plan = chain.into_plan::<S::Product>().map_err(|error| RunError::early(error.into()))?;
+        plan.launch = if slots < threads { Launch::Spawn } else { Launch::InPlace };
+        plan.deadline = config.deadline;
+        plan.traced = config.traced;
+        let quarantine = match &config.on_error.then {
+            Then::Quarantine(folder) => Some(Quarantine::create(folder).map_err(RunError::early)?),
+            _ => None,
+        };
+        clock::calibrate();
+        let executor = executor(threads).map_err(|error| RunError::early(error.into()))?;
+        let seats = (0..slots).map(|_| (Arc::default(), Seat::new(plan.nodes.len()))).collect();
+        let job = Arc::new(Job {
+            plan: Arc::new(plan),
+            feed: Feed::new(source, config),
+            order: config.ordered.then(|| Turnstile::new(0)),
+            on_error: config.on_error.clone(),
+            quarantine: Mutex::new(quarantine),
+            stop: config.stop.clone(),
+            tally: Tally::new(seats, threads),
+            fatal: Mutex::new(None),
+        });
+        let (elapsed, cpu) = executor.block_on(drive(&job, config));
+        // Devices may still hold work of events that were dropped; what it would wake is gone.
+        executor.shutdown_timeout(Duration::from_secs(1));
+        let report = Report::of(&job.plan, &job.tally, threads, elapsed, cpu, config.stop.is_asked());
+        let fatal = job.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match fatal {
+            None => Ok(report),
+            Some(cause) => Err(RunError { cause, report: Some(Box::new(report)) }),
+        }
+    }
+}
+
+fn executor(threads: usize) -> std::io::Result<Runtime> {
+    let number = AtomicUsize::new(0);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name_fn(move || format!("worker-{}", number.fetch_add(1, Relaxed)))
+        .enable_all()
+        .build()
+}
+
+/// Runs the job in its phases; gives the time and the CPU time of the one that counts.
+async fn drive<S: Source>(job: &Arc<Job<S>>, config: &Config) -> (Duration, Duration) {
+    if config.warmup > 0 {
+        job.feed.open(config.warmup).await;
+        run_phase(job, None).await;
+        job.tally.restart();
+    }
+    job.feed.open(u64::MAX).await;
+    let total = job.feed.events_left().await;
+    let (begin, cpu) = (Instant::now(), cpu_time());
+    run_phase(job, config.ticker.as_ref().map(|ticker| (ticker, total, begin))).await;
+    for outlet in &job.plan.outlets {
+        if let Err(error) = outlet.finish().await {
+            let name = outlet.name().unwrap_or_default();
+            job.end(error.context(format!("the sink `{name}` could not be finished")));
+        }
+    }
+    (begin.elapsed(), cpu_time().saturating_sub(cpu))
+}
+
+/// Runs the slots until the feed is closed to them.
+async fn run_phase<S: Source>(job: &Arc<Job<S>>, ticker: Option<(&Ticker, Option<u64>, Instant)>) {
+    let mut slots = JoinSet::new();
+    for (tally, seat) in &job.tally.slots {
+        slots.spawn(run_slot(job.clone(), tally.clone(), seat.clone()));
+    }
+    let tick = |ticker: &Ticker, total, begin: Instant| {
+        (ticker.tick)(&Progress {
+            events: job.tally.sum(|slot| &slot.events),
+            failed: job.tally.sum(|slot| &slot.failed),
+            in_flight: job.tally.in_flight(),
+            total,
+            elapsed: begin.elapsed(),
+        });
+    };
+    let mut interval = ticker.map(|(ticker, ..)| {
+        let mut interval = tokio::time::interval(ticker.interval.max(Duration::from_millis(1)));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        interval
+    });
+    loop {
+        let ended = match (&mut interval, ticker) {
+            (Some(interval), Some((ticker, total, begin))) => tokio::select! {
+                biased;
+                ended = slots.join_next() => ended,
+                _ = interval.tick() => { tick(ticker, total, begin); continue }
+            },
+            _ => slots.join_next().await,
+        };
+        match ended {
+            None => break,
+            Some(Ok(())) => {}
+            // Algorithms' panics are caught; sources and sinks run on the slot itself, and theirs end the job.
+            Some(Err(error)) => {
+                job.end(anyhow::anyhow!("a source or sink panicked: {error}"));
+                slots.abort_all();
+            }
+        }
+    }
+    if let Some((ticker, total, begin)) = ticker {
+        tick(ticker, total, begin);
+    }
+}
+
+/// A job that ended with an error.
+#[derive(Debug)]
+pub struct RunError {
+    cause: anyhow::Error,
+    report: Option<Box<Report>>,
+}
+
+impl RunError {
+    fn early(cause: anyhow::Error) -> Self {
+        RunError { cause, report: None }
+    }
+
+    /// Why the job ended.
+    pub fn cause(&self) -> &anyhow::Error {
+        &self.cause
+    }
+
+    /// The report of the events that were run; `None` if the job did not begin.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_deref()
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.cause)
+    }
+}
+
+impl std::error::Error for RunError {}

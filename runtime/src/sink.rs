@@ -1,0 +1,128 @@
+//! [`Sink`]: where the products of events go.
+
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::event::EventId;
+use crate::handle::Product;
+
+/// Where the products of events go: a file, a histogram, a network connection.
+///
+/// A sink is called for one event at a time, in the order in which events finish, or in that of the source if the job is
+/// [`ordered`](crate::Config::ordered). It is called only for events of which *all* demanded products are there: an
+/// event that fails leaves no trace in any sink. For work that may run for many events at once, see
+/// [`Chain::for_each`](crate::Chain::for_each).
+///
+/// Every `FnMut(EventId, Arc<T>) -> Result<()>` is a sink.
+pub trait Sink<T>: Send + 'static {
+    /// Takes the product of one event.
+    ///
+    /// # Errors
+    /// An output that fails ends the job, whatever the error policy: the events it has taken so far stay.
+    ///
+    /// # Cancel safety
+    /// The future is always awaited to its end, also when the job is asked to stop.
+    fn write(&mut self, event: EventId, product: Arc<T>) -> impl Future<Output = Result<(), anyhow::Error>> + Send;
+
+    /// Called once, after the last event, also when the job ends early: write what is buffered, close the file.
+    ///
+    /// # Errors
+    /// As for [`write`](Sink::write).
+    fn finish(&mut self) -> impl Future<Output = Result<(), anyhow::Error>> + Send {
+        async { Ok(()) }
+    }
+}
+
+impl<T, F> Sink<T> for F
+where
+    T: Send + Sync + 'static,
+    F: FnMut(EventId, Arc<T>) -> Result<(), anyhow::Error> + Send + 'static,
+{
+    async fn write(&mut self, event: EventId, product: Arc<T>) -> Result<(), anyhow::Error> {
+        self(event, product)
+    }
+}
+
+type Delivered<'a> = Pin<Box<dyn Future<Output = Result<(), anyhow::Error>> + Send + 'a>>;
+
+/// A sink of any product.
+trait Deliver: Send + Sync {
+    fn write(&self, event: EventId, product: Product) -> Delivered<'_>;
+    fn finish(&self) -> Delivered<'_>;
+}
+
+struct Sequential<T, K> {
+    sink: Mutex<K>,
+    product: PhantomData<fn(T)>,
+}
+
+impl<T: Send + Sync + 'static, K: Sink<T>> Deliver for Sequential<T, K> {
+    fn write(&self, event: EventId, product: Product) -> Delivered<'_> {
+        Box::pin(async move {
+            let product = product.downcast().expect("a sink takes the product of its own handle");
+            lock_soon(&self.sink).await.write(event, product).await
+        })
+    }
+
+    fn finish(&self) -> Delivered<'_> {
+        Box::pin(async move { self.sink.lock().await.finish().await })
+    }
+}
+
+/// Where a chain delivers a product.
+pub(crate) struct Outlet {
+    /// The node whose product it takes.
+    pub(crate) node: usize,
+    /// None for an algorithm that delivers by itself.
+    sink: Option<(Arc<str>, Box<dyn Deliver>)>,
+}
+
+impl Outlet {
+    pub(crate) fn sequential<T: Send + Sync + 'static>(name: Arc<str>, node: usize, sink: impl Sink<T>) -> Self {
+        let sink = Sequential { sink: Mutex::new(sink), product: PhantomData };
+        Outlet { node, sink: Some((name, Box::new(sink))) }
+    }
+
+    pub(crate) fn concurrent(node: usize) -> Self {
+        Outlet { node, sink: None }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.sink.as_ref().map(|(name, _)| &**name)
+    }
+
+    pub(crate) fn has_sink(&self) -> bool {
+        self.sink.is_some()
+    }
+
+    pub(crate) async fn write(&self, event: EventId, product: Product) -> Result<(), anyhow::Error> {
+        match &self.sink {
+            Some((_, sink)) => sink.write(event, product).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn finish(&self) -> Result<(), anyhow::Error> {
+        match &self.sink {
+            Some((_, sink)) => sink.finish().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Locks what is mostly held for nanoseconds: a few tries on the spot are cheaper than a suspension.
+pub(crate) async fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..SPINS {
+        if let Ok(guard) = mutex.try_lock() {
+            return guard;
+        }
+        std::hint::spin_loop();
+    }
+    mutex.lock().await
+}
+
+/// About a microsecond.
+const SPINS: u32 = 64;

@@ -1,0 +1,192 @@
+//! A slot: the place of one event in flight, as one long-lived task that runs event after event.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use asynchrotron_sync::Turnstile;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::clock::{self, Ticks};
+use crate::event::EventId;
+use crate::failure::{EventFailure, Failure, FailureKind};
+use crate::feed::{Fed, Feed};
+use crate::group::{Group, Seat};
+use crate::handle::Product;
+use crate::plan::Plan;
+use crate::policy::{OnError, Quarantine, Then};
+use crate::source::Source;
+use crate::stop::Stop;
+use crate::tally::{SlotTally, Tally, count};
+
+/// What all slots of a job share.
+pub(crate) struct Job<S> {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) feed: Feed<S>,
+    pub(crate) order: Option<Turnstile>,
+    pub(crate) on_error: OnError,
+    pub(crate) quarantine: Mutex<Option<Quarantine>>,
+    pub(crate) stop: Stop,
+    pub(crate) tally: Tally,
+    /// Why the job ends with an error.
+    pub(crate) fatal: Mutex<Option<anyhow::Error>>,
+}
+
+/// How long a slot goes from event to event before it lets others run, if no algorithm suspends in between.
+const TURN_US: Duration = Duration::from_micros(200);
+
+/// Runs events in one slot until the feed has no more.
+pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>, seat: Arc<Seat>) {
+    let mut slot =
+        Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
+    let turn = clock::ticks(TURN_US);
+    let mut turn_began = clock::now();
+    while let Some(Fed { ticket, read }) = job.feed.next().await {
+        let begin = clock::now();
+        tally.busy.store(true, Relaxed);
+        let result = match read.product {
+            Ok(product) => slot.run_event(read.event, product, begin).await,
+            Err(error) => {
+                let source = job.plan.nodes[job.plan.source].name.clone();
+                Err(Failure::root(FailureKind::Unreadable, source, error))
+            }
+        };
+        slot.deliver(ticket, read.event, result).await;
+        slot.group.cancel().await;
+        tally.busy.store(false, Relaxed);
+        let end = clock::now();
+        job.tally.record_latency(end.saturating_sub(begin));
+        if end.saturating_sub(turn_began) > turn {
+            tokio::task::yield_now().await;
+            turn_began = clock::now();
+        }
+    }
+}
+
+struct Slot<'a, S> {
+    group: Arc<Group>,
+    timer: Option<Pin<Box<Sleep>>>,
+    job: &'a Job<S>,
+    tally: &'a SlotTally,
+}
+
+impl<S: Source> Slot<'_, S> {
+    /// Runs the algorithms of an event, again after a failure as often as the policy says.
+    async fn run_event(&mut self, event: EventId, product: S::Product, begin: Ticks) -> Result<(), Failure> {
+        let product: Product = Arc::new(product);
+        let mut begin = begin;
+        for _ in 0..self.job.on_error.retries {
+            match self.attempt(event, product.clone(), begin).await {
+                Ok(()) => return Ok(()),
+                Err(_) => {
+                    count(&self.tally.retried);
+                    self.group.cancel().await;
+                    begin = clock::now();
+                }
+            }
+        }
+        self.attempt(event, product, begin).await
+    }
+
+    async fn attempt(&mut self, event: EventId, product: Product, begin: Ticks) -> Result<(), Failure> {
+        let deadline = self.job.plan.deadline.map_or(0, |deadline| begin.saturating_add(clock::ticks(deadline)));
+        Group::begin(&mut self.group, event, product, deadline);
+        let (group, timer) = (&self.group, &mut self.timer);
+        let (mut first, mut timed) = (true, false);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(result) = group.poll(std::mem::take(&mut first), cx) {
+                return Poll::Ready(result);
+            }
+            // Only an event that suspends needs a timer.
+            if deadline != 0 {
+                if !timed {
+                    timed = true;
+                    let left = clock::duration(deadline.saturating_sub(clock::now()));
+                    set_timer(timer, Instant::now() + left);
+                }
+                let expired = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+                if expired {
+                    return Poll::Ready(Err(group.timed_out()));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Hands the products of an event to the sinks, or its failure to the policy; in the order of the source if so asked.
+    async fn deliver(&mut self, ticket: u64, event: EventId, result: Result<(), Failure>) {
+        // Failed events wait for their turn as well: a slot never runs ahead of an event that others wait for.
+        let turn = match &self.job.order {
+            Some(order) => Some(order.wait(ticket).await),
+            None => None,
+        };
+        match result {
+            Ok(()) => match self.write(event).await {
+                Ok(()) => count(&self.tally.events),
+                Err(error) => self.job.end(error),
+            },
+            Err(failure) => self.fail(EventFailure { event, failure }),
+        }
+        drop(turn);
+    }
+
+    async fn write(&mut self, event: EventId) -> Result<(), anyhow::Error> {
+        for outlet in self.job.plan.outlets.iter().filter(|outlet| outlet.has_sink()) {
+            let name = outlet.name().unwrap_or_default();
+            let written = outlet.write(event, self.group.product(outlet.node));
+            match self.job.plan.deadline {
+                None => written.await,
+                Some(limit) => tokio::time::timeout(limit, written)
+                    .await
+                    .unwrap_or_else(|_| Err(anyhow::anyhow!("it took longer than the deadline of {limit:?}"))),
+            }
+            .with_context(|| format!("the sink `{name}` failed at event {event}"))?;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, failed: EventFailure) {
+        count(&self.tally.failed);
+        if failed.failure.kind() == FailureKind::TimedOut {
+            count(&self.tally.timed_out);
+        }
+        match &self.job.on_error.then {
+            Then::Stop => self.job.end(anyhow::Error::new(failed.clone())),
+            Then::Skip => {}
+            Then::Quarantine(_) => {
+                let mut quarantine = self.job.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(Err(error)) = quarantine.as_mut().map(|file| file.note(&failed)) {
+                    self.job.end(error);
+                }
+            }
+        }
+        self.job.tally.keep(failed);
+    }
+}
+
+fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, at: Instant) {
+    match timer {
+        Some(timer) => timer.as_mut().reset(at),
+        None => *timer = Some(Box::pin(sleep_until(at))),
+    }
+}
+
+impl<S> Drop for Slot<'_, S> {
+    /// A slot that is dropped in the middle of an event (the executor shuts down) frees what is suspended in it, whose
+    /// contexts hold the group that holds it.
+    fn drop(&mut self) {
+        self.group.clear();
+    }
+}
+
+impl<S> Job<S> {
+    /// Ends the job with an error; the first one counts.
+    pub(crate) fn end(&self, error: anyhow::Error) {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.stop.drain();
+    }
+}
