@@ -20,7 +20,7 @@ use crate::progress::{Progress, Ticker};
 use crate::report::{Report, cpu_time};
 use crate::slot::{Job, run_slot};
 use crate::source::Source;
-use crate::tally::{SlotTally, Tally};
+use crate::tally::Tally;
 
 /// Runs a chain on the events of a source: source → slots → algorithms → sinks.
 ///
