@@ -1,2 +1,5 @@
 //! Reconstruction algorithms.
 #![forbid(unsafe_code)]
+
+pub mod calorimeter;
+pub mod clue;
