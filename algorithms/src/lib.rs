@@ -1,2 +1,14 @@
-//! Reconstruction algorithms.
+//! Reconstruction algorithms: pure functions from collections to collections, on the host.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`association_map`] | which elements belong to each key: the building block of all others |
+//! | [`clue`] | density-based clustering of points in a plane |
+//! | [`calorimeter`] | waveforms to showers, with a generator and its truth |
 #![forbid(unsafe_code)]
+
+pub mod association_map;
+pub mod calorimeter;
+pub mod clue;
+
+pub use association_map::AssociationMap;

@@ -1,2 +1,6 @@
 //! Devices, lanes, completions and columns.
 #![forbid(unsafe_code)]
+
+pub mod columns;
+
+pub use columns::{Columns, Offsets};
