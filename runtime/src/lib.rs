@@ -21,6 +21,7 @@ mod slot;
 pub mod source;
 mod stop;
 mod tally;
+pub mod timeline;
 
 pub use algorithm::{Algorithm, Plain, WithContext};
 pub use chain::{AlgorithmInfo, Chain, ChainError};
