@@ -1,1 +1,41 @@
-//! The hand-written waiting protocols of Asynchrotron.
+//! The hand-written waiting protocols of Asynchrotron: everything that parks a task and must wake it again.
+//!
+//! Each protocol is one file, checked exhaustively by [loom](https://docs.rs/loom) in small models and at random by
+//! [shuttle](https://docs.rs/shuttle) in a large one (`runtime/sync/check` runs all of it). For that reason they live
+//! in a leaf crate without dependencies: `--cfg loom` reaches every crate of a build and must not meet an executor.
+//!
+//! | type | who waits | for what |
+//! |---|---|---|
+//! | [`completion`] | one task | the result of one submission, or the device's error |
+//! | [`ProductCell`] | any number of tasks | a value that one producer computes once |
+//! | [`LanePool`] | tasks in line, first come first served | one of a few lanes |
+//! | [`ReadySet`] | one parent task | any of its children that wants to be polled |
+//! | [`Turnstile`] | one task per ticket | its turn, in ticket order |
+//!
+//! # Promises that hold for all of them
+//!
+//! * No call blocks on anything but a mutex held for a few instructions, and no foreign code runs under such a mutex
+//!   except `Waker::clone` and `Waker::will_wake`. Wakers are woken and dropped after unlocking, so a waker that polls
+//!   on the spot, or whose drop drops a task, finds the lock free.
+//! * A future dropped at any time leaves nothing behind that could hang another task.
+//! * No thread is started, nothing is global, no clock is read.
+//!
+//! What is *absent*: executors, timers, devices, physics.
+#![deny(unsafe_code)]
+
+#[doc(hidden)]
+pub mod broken;
+mod completion;
+mod facade;
+mod lane_pool;
+mod product_cell;
+mod ready_set;
+mod turnstile;
+#[allow(unsafe_code)] // the only file with unsafe code: the value slot of a ProductCell
+mod write_once;
+
+pub use completion::{Completion, Lost, Signaller, completion};
+pub use lane_pool::{Closed, Lane, LanePool, Take};
+pub use product_cell::{Claim, ProductCell, Wait, Waiter};
+pub use ready_set::{Finish, ReadySet};
+pub use turnstile::{Passed, Turn, Turnstile, WaitTurn};

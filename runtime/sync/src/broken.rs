@@ -1,0 +1,68 @@
+//! Faults that the models switch on, to show that they can fail. Compiled to nothing in a normal build.
+
+/// One deliberate fault in one protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `Signaller::complete` stores the result but wakes nobody.
+    CompletionSkipsWake,
+    /// A signaller dropped without completing leaves the waiter waiting.
+    CompletionForgetsLost,
+    /// The product is published with a relaxed ordering.
+    ProductRelaxedPublish,
+    /// `ProductCell::complete` ignores its waiters.
+    ProductSkipsWake,
+    /// A waiter registers without looking at the state again.
+    ProductRegistersBlindly,
+    /// Two claimants may both be told to produce.
+    ProductClaimRaces,
+    /// A `Take` dropped after its grant keeps the lane from the next in line (and from everyone).
+    PoolForgetsDroppedGrant,
+    /// A returned lane is given to the first waiter, who is not told.
+    PoolSkipsWake,
+    /// When the last lane retires nobody is told.
+    PoolForgetsLastRetire,
+    /// `ReadySet::finish` goes idle without looking for marks that came meanwhile.
+    ReadyForgetsRecheck,
+    /// `ReadySet::finish` goes idle first and registers the waker after.
+    ReadyRegistersLate,
+    /// A mark does not say in the summary which word it touched.
+    ReadySkipsSummary,
+    /// The turn moves on, but the waiter of the next ticket is not told.
+    TurnstileSkipsWake,
+    /// A waiter registers without looking at the next ticket again.
+    TurnstileRegistersBlindly,
+    /// The turn is published with a relaxed ordering.
+    TurnstileRelaxedPublish,
+}
+
+#[cfg(any(loom, shuttle))]
+std::thread_local! {
+    // Of std, not of the checker: both run all threads of a model on the test's own OS thread, so this is one switch
+    // per test, and tests that run side by side do not disturb each other.
+    static FAULT: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Runs `model` with `fault` switched on.
+#[cfg(any(loom, shuttle))]
+pub fn with<R>(fault: Fault, model: impl FnOnce() -> R) -> R {
+    struct Off;
+    impl Drop for Off {
+        fn drop(&mut self) {
+            FAULT.set(None);
+        }
+    }
+    let _off = Off;
+    FAULT.set(Some(fault));
+    model()
+}
+
+#[cfg(any(loom, shuttle))]
+pub(crate) fn is(fault: Fault) -> bool {
+    FAULT.get() == Some(fault)
+}
+
+#[cfg(not(any(loom, shuttle)))]
+#[inline(always)]
+pub(crate) const fn is(_fault: Fault) -> bool {
+    false
+}
