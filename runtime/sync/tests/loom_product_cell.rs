@@ -145,20 +145,27 @@ fn two_complete() {
 
 #[test]
 fn reset_starts_over() {
-    explore("product cell: reset between two rounds", TWO_THREADS, 50, || {
-        let mut cell = Arc::new(ProductCell::new());
-        for round in 0..2 {
-            let producer = {
-                let cell = cell.clone();
-                thread::spawn(move || {
-                    assert_eq!(cell.claim(), Claim::Mine);
-                    cell.complete(round).unwrap();
-                })
-            };
-            assert_eq!(block_on(cell.wait()), round);
-            producer.join().unwrap();
-            Arc::get_mut(&mut cell).expect("the only handle").reset();
-        }
+    explore("product cell: complete, poll, after a reset", TWO_THREADS, 10, || {
+        let mut cell = ProductCell::new();
+        let mut stale = Waiter::default();
+        assert!(cell.poll_wait(&mut stale, &mut Context::from_waker(Waker::noop())).is_pending());
+        let _ = cell.claim();
+        cell.complete(4).unwrap();
+        cell.reset();
+        let cell = Arc::new(cell);
+        let producer = {
+            let cell = cell.clone();
+            thread::spawn(move || {
+                assert_eq!(cell.claim(), Claim::Mine);
+                cell.complete(5).unwrap();
+            })
+        };
+        let (bell, waker) = Bell::new();
+        let mut wait = cell.wait();
+        let first = poll(&mut wait, &waker);
+        cell.leave(&mut stale);
+        producer.join().unwrap();
+        assert!(first == Poll::Ready(5) || bell.rings() == 1, "lost wake-up");
     });
 }
 

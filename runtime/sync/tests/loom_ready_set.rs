@@ -167,14 +167,14 @@ fn same_child_marked_twice() {
 #[test]
 fn forgotten_recheck_is_found() {
     refute("forgotten_recheck_is_found", Fault::ReadyForgetsRecheck, TWO_THREADS, &["deadlock"], || {
-        parent_sees_all(1, &[0], true, false)
+        parent_sleeps(1, &[0], &[&[0]])
     });
 }
 
 #[test]
 fn late_registration_is_found() {
     refute("late_registration_is_found", Fault::ReadyRegistersLate, TWO_THREADS, &["deadlock"], || {
-        parent_sees_all(1, &[0], true, false)
+        parent_sleeps(1, &[0], &[&[0]])
     });
 }
 
