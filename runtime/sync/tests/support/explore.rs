@@ -1,11 +1,12 @@
 //! Runs loom models: counts what they explored, and shows that they can fail.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use asynchrotron_sync::broken::{self, Fault};
+use asynchrotron_sync::broken::Fault;
 use loom::model::Builder;
+
+use super::refute::refute_by;
 
 /// Two threads: every schedule. Three: at most three preemptions. Four: two.
 pub const TWO_THREADS: Option<usize> = None;
@@ -40,10 +41,7 @@ pub fn explore(
     assert!(executions > more_than, "{name}: only {executions} executions, expected more than {more_than}");
 }
 
-/// Expects loom to find `fault`, with a message that contains one of `says`.
-///
-/// `test` is the name of the calling test: it runs again in a process of its own, because loom, when it reports a deadlock,
-/// unwinds the stuck threads, whose destructors then abort the process.
+/// Expects loom to find `fault`, with a message that contains one of `says`. `test` is the name of the calling test.
 pub fn refute(
     test: &str,
     fault: Fault,
@@ -51,23 +49,7 @@ pub fn refute(
     says: &[&str],
     model: impl Fn() + Send + Sync + 'static,
 ) {
-    const CASE: &str = "ASYNCHROTRON_SYNC_REFUTE";
-    let case = format!("{fault:?} {says:?}");
-    if let Ok(wanted) = std::env::var(CASE) {
-        if wanted == case {
-            let executions = broken::with(fault, || check(preemptions, model));
-            println!("{fault:?} was not found in {executions} executions");
-        }
-        return;
-    }
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture", "--test-threads=1"])
-        .env(CASE, &case)
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
-    let found = says.iter().find(|says| err.contains(*says));
-    assert!(!child.status.success() && found.is_some(), "{case} was not found:\n{out}{err}");
-    println!("refuted {fault:?}: {}", found.unwrap());
+    refute_by(test, fault, says, || {
+        check(preemptions, model);
+    });
 }

@@ -3,6 +3,10 @@
 
 #[cfg(loom)]
 pub mod explore;
+#[cfg(not(loom))]
+pub mod job;
+#[cfg(any(loom, shuttle))]
+pub mod refute;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
