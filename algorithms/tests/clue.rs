@@ -168,7 +168,7 @@ fn a_cluster_crosses_the_end_of_the_period() {
         ..ClueConfig::default()
     };
     let at = |y| Point { x: 0.0, y, weight: 1.0 };
-    let points = Points::from_rows(&[at(3.1), at(-3.1), at(3.14), at(0.0), at(-3.0)]);
+    let points = Points::from_rows(&[at(3.1), at(-3.1), at(3.13), at(0.0), at(-3.0)]);
     let result = clusterize(&config, &points, &Offsets::single(5)).unwrap();
     assert_eq!(result.cluster(), [0, 0, 0, -1, 0]);
 }
