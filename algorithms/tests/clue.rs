@@ -63,7 +63,7 @@ fn points(most: usize) -> impl Strategy<Value = Points> {
 
 fn config() -> impl Strategy<Value = ClueConfig> {
     let radius = prop_oneof![0.05..2.0_f32, Just(0.5), Just(1.0), Just(20.0)];
-    let period = prop_oneof![2 => Just(None), 1 => (3.0..7.0_f32).prop_map(Some)];
+    let period = prop_oneof![2 => Just(None), 1 => prop_oneof![Just(3.0), 3.0..7.0_f32].prop_map(Some)];
     (radius, 0.0..4.0_f32, 1.0..3.0_f32, period, 1_u32..12).prop_map(
         |(density_radius, seed_density, outlier_factor, y_period, points_per_tile)| ClueConfig {
             density_radius,
