@@ -144,3 +144,8 @@ pub mod prelude {
     };
     pub use anyhow::{Context as _, anyhow, bail, ensure};
 }
+
+/// The example of the README runs, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
