@@ -1,5 +1,7 @@
-#![cfg(loom)]
 //! Models of the lane pool: give back, hand over, cancel, retire, close.
+#![allow(missing_docs)] // lost with the rest where the cfg empties the file
+#![cfg(loom)]
+
 mod support;
 
 use asynchrotron_sync::broken::Fault;
@@ -68,17 +70,17 @@ fn last_lane_retires() {
 
 #[test]
 fn two_share_one_lane() {
-    explore("lane pool: two share one lane", TWO_THREADS, 20, || shared_by(2));
+    explore("lane pool: two share one lane", TWO_THREADS, 100, || shared_by(2));
 }
 
 #[test]
 fn three_share_one_lane() {
-    explore("lane pool: three share one lane", THREE_THREADS, 500, || shared_by(3));
+    explore("lane pool: three share one lane", THREE_THREADS, 2000, || shared_by(3));
 }
 
 #[test]
 fn three_share_two_lanes() {
-    explore("lane pool: three share two lanes", THREE_THREADS, 200, || {
+    explore("lane pool: three share two lanes", THREE_THREADS, 1000, || {
         let pool = LanePool::new([Watched::new(), Watched::new()]);
         let others: Vec<_> = (0..2)
             .map(|_| {
@@ -94,17 +96,17 @@ fn three_share_two_lanes() {
 
 #[test]
 fn take_dropped_at_any_stage() {
-    explore("lane pool: one leaves the line, one stays", THREE_THREADS, 50, one_leaves_the_line);
+    explore("lane pool: one leaves the line, one stays", THREE_THREADS, 400, one_leaves_the_line);
 }
 
 #[test]
 fn last_retire_against_take() {
-    explore("lane pool: last lane retires, one waits", TWO_THREADS, 10, last_lane_retires);
+    explore("lane pool: last lane retires, one waits", TWO_THREADS, 24, last_lane_retires);
 }
 
 #[test]
 fn close_against_take_and_give_back() {
-    explore("lane pool: close, take, give back", THREE_THREADS, 100, || {
+    explore("lane pool: close, take, give back", THREE_THREADS, 300, || {
         let pool = LanePool::new([Watched::new()]);
         let lane = pool.try_take().unwrap();
         let waiter = {

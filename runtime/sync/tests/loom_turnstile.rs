@@ -1,5 +1,7 @@
-#![cfg(loom)]
 //! Models of the turnstile: order, skips, and waiters that leave.
+#![allow(missing_docs)] // lost with the rest where the cfg empties the file
+#![cfg(loom)]
+
 mod support;
 
 use asynchrotron_sync::broken::Fault;
@@ -58,22 +60,22 @@ fn waiter_is_told() {
 
 #[test]
 fn pass_against_poll() {
-    explore("turnstile: pass, poll", TWO_THREADS, 3, waiter_is_told);
+    explore("turnstile: pass, poll", TWO_THREADS, 2, waiter_is_told);
 }
 
 #[test]
 fn two_in_order() {
-    explore("turnstile: two in order", TWO_THREADS, 20, || written_by(2));
+    explore("turnstile: two in order", TWO_THREADS, 11, || written_by(2));
 }
 
 #[test]
 fn three_in_order() {
-    explore("turnstile: three in order", THREE_THREADS, 200, || written_by(3));
+    explore("turnstile: three in order", THREE_THREADS, 1000, || written_by(3));
 }
 
 #[test]
 fn one_skips_between_two() {
-    explore("turnstile: one skips between two", THREE_THREADS, 100, || {
+    explore("turnstile: one skips between two", THREE_THREADS, 400, || {
         let sink = Sink::new();
         let last = {
             let sink = sink.clone();
@@ -92,7 +94,7 @@ fn one_skips_between_two() {
 
 #[test]
 fn one_leaves_and_skips() {
-    explore("turnstile: one leaves and skips", THREE_THREADS, 100, || {
+    explore("turnstile: one leaves and skips", THREE_THREADS, 1000, || {
         let sink = Sink::new();
         let last = {
             let sink = sink.clone();
@@ -120,7 +122,7 @@ fn one_leaves_and_skips() {
 
 #[test]
 fn skip_of_a_waiter_tells_it() {
-    explore("turnstile: a watchdog skips a waiter", TWO_THREADS, 10, || {
+    explore("turnstile: a watchdog skips a waiter", TWO_THREADS, 21, || {
         let turnstile = Arc::new(Turnstile::new(0));
         let watchdog = {
             let turnstile = turnstile.clone();

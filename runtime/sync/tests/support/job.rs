@@ -151,7 +151,7 @@ impl Job {
         let cells: Arc<[ProductCell<Product>; 3]> = Arc::default();
         let (job, sink) = (self.clone(), cells.clone());
         let write: Child = Box::pin(async move {
-            let sum = sink[1].wait().await.and_then(|left| Ok(left + 1));
+            let sum = sink[1].wait().await.map(|left| left + 1);
             let sum = sink[2].wait().await.and_then(|right| sum.map(|left| left + right));
             if let Ok(turn) = job.turnstile.wait(event).await {
                 job.written.lock().unwrap().push((event, sum));
