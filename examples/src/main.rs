@@ -1,4 +1,9 @@
 //! The `asynchrotron` command.
 #![forbid(unsafe_code)]
-mod bench { pub mod overhead; mod machine; }
-fn main() { bench::overhead::run(std::env::args().nth(1).is_some()).unwrap() }
+mod bench {
+    mod machine;
+    pub mod overhead;
+}
+fn main() {
+    bench::overhead::run(std::env::args().nth(1).is_some()).unwrap()
+}

@@ -113,8 +113,10 @@ impl Chain {
         fn start<I: Inputs, Form: 'static, A: Algorithm<I::Args, Form>>(ctx: EventContext) -> NodeFuture {
             Box::pin(async move {
                 let node = &ctx.group.plan().nodes[ctx.node as usize];
-                let (inputs, algorithm) =
-                    node.definition.downcast_ref::<(I, A)>().expect("`start` was made together with its definition");
+                let (inputs, algorithm) = node
+                    .definition
+                    .downcast_ref::<(I, A)>()
+                    .expect("`start` was made together with its definition");
                 let args = inputs.fetch(&ctx).await.map_err(Interrupted::Input)?;
                 ctx.group.meter(ctx.node as usize).enter(Stage::Working);
                 let product = algorithm.call(&ctx, args).await.map_err(Interrupted::Algorithm)?;
@@ -198,7 +200,8 @@ impl Chain {
     /// The chain as a graph in Graphviz's language: products flow along the arrows, from the source to the sinks. What no
     /// sink demands is dashed; demands made with `ctx.get` are not known before they happen, and not drawn.
     pub fn to_dot(&self) -> String {
-        let mut dot = format!("digraph {:?} {{\n  rankdir=LR;\n  node [fontname=\"Helvetica\"];\n", &*self.name);
+        let mut dot =
+            format!("digraph {:?} {{\n  rankdir=LR;\n  node [fontname=\"Helvetica\"];\n", &*self.name);
         let demanded = self.demanded();
         for (i, node) in self.nodes.iter().enumerate() {
             let shape = match (node.start.is_some(), node.constant.is_some()) {
@@ -229,7 +232,11 @@ impl Chain {
 
     fn checked(&self, reader: &str, handles: Vec<(u32, u32)>) -> Vec<usize> {
         let check = |(chain, node)| {
-            assert_eq!(chain, self.id, "an input of `{reader}` is a handle of another chain than `{}`", self.name);
+            assert_eq!(
+                chain, self.id,
+                "an input of `{reader}` is a handle of another chain than `{}`",
+                self.name
+            );
             node as usize
         };
         handles.into_iter().map(check).collect()
@@ -244,7 +251,8 @@ impl Chain {
     ) -> Handle<T> {
         let name = self.full_name(name);
         if self.nodes.iter().any(|node| node.name == name) {
-            self.mistakes.push(format!("two of its products are named `{name}`; name parts apart with `within`"));
+            self.mistakes
+                .push(format!("two of its products are named `{name}`; name parts apart with `within`"));
         }
         let handle = Handle::new(self.id, self.nodes.len());
         let (product, product_type) = (type_name::<T>(), TypeId::of::<T>());

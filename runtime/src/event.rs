@@ -94,7 +94,10 @@ impl EventContext {
 
 impl fmt::Debug for EventContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventContext").field("event", &self.id()).field("algorithm", &self.algorithm()).finish()
+        f.debug_struct("EventContext")
+            .field("event", &self.id())
+            .field("algorithm", &self.algorithm())
+            .finish()
     }
 }
 

@@ -5,11 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::sync::Mutex;
+use asynchrotron_sync::Gate;
 
 use crate::config::Config;
 use crate::event::EventId;
-use crate::sink::lock_soon;
 use crate::source::{Read, Source};
 use crate::stop::Stop;
 
@@ -31,7 +30,7 @@ struct State<S> {
 }
 
 pub(crate) struct Feed<S> {
-    state: Mutex<State<S>>,
+    state: Gate<State<S>>,
     replay: Option<Arc<BTreeSet<EventId>>>,
     stop: Stop,
 }
@@ -41,7 +40,7 @@ impl<S: Source> Feed<S> {
         let left = config.events.unwrap_or(u64::MAX);
         let state = State { source, ticket: 0, skip: config.skip, phase: 0, left, ended: false };
         Feed {
-            state: Mutex::new(state),
+            state: Gate::new(state),
             replay: config.replay.clone().map(Arc::new),
             stop: config.stop.clone(),
         }
@@ -49,12 +48,12 @@ impl<S: Source> Feed<S> {
 
     /// Lets `events` more events out.
     pub(crate) async fn open(&self, events: u64) {
-        self.state.lock().await.phase = events;
+        self.state.take().await.phase = events;
     }
 
     /// How many events will still come, if that is known.
     pub(crate) async fn events_left(&self) -> Option<u64> {
-        let state = self.state.lock().await;
+        let state = self.state.take().await;
         if state.ended || state.left == 0 {
             return Some(0);
         }
@@ -70,7 +69,7 @@ impl<S: Source> Feed<S> {
 
     /// The next event, or `None` when there is none, when the phase is over, or when the job is to stop.
     pub(crate) async fn next(&self) -> Option<Fed<S::Product>> {
-        let mut state = lock_soon(&self.state).await;
+        let mut state = self.state.take().await;
         loop {
             if state.ended || state.phase == 0 || state.left == 0 || self.stop.is_asked() {
                 return None;

@@ -228,7 +228,12 @@ impl Group {
     }
 
     /// Polls an algorithm once; gives it back if it is suspended, and closes its product if it ended.
-    fn poll_running(self: &Arc<Self>, node: usize, mut running: Running, cx: &mut Context<'_>) -> Option<Running> {
+    fn poll_running(
+        self: &Arc<Self>,
+        node: usize,
+        mut running: Running,
+        cx: &mut Context<'_>,
+    ) -> Option<Running> {
         let meter = self.meter(node);
         let (group, depth) = POLLING.get();
         POLLING.set((group, depth + 1));
@@ -319,18 +324,23 @@ impl Group {
 
     /// The product of a root, once [`Group::poll`] has said that it is there.
     pub(crate) fn product(&self, root: usize) -> Product {
-        self.cells[root].try_get().and_then(Result::ok).expect("demanded and delivered: the event is complete")
+        self.cells[root]
+            .try_get()
+            .and_then(Result::ok)
+            .expect("demanded and delivered: the event is complete")
     }
 
     /// The failure of an event whose deadline has passed: names what it is suspended in.
     pub(crate) fn timed_out(&self) -> Failure {
-        let working = |node: &usize| self.meter(*node).stage() == Stage::Working && !self.cells[*node].is_ready();
+        let working =
+            |node: &usize| self.meter(*node).stage() == Stage::Working && !self.cells[*node].is_ready();
         let suspended: Vec<usize> = (0..self.cells.len()).filter(working).collect();
         // The last to start lies deepest in the demand: the others wait for it, or are suspended on their own.
         let node = suspended.first().copied().unwrap_or(self.plan.source);
         let since = clock::duration(self.meter(node).suspended_for());
         let others: Vec<&str> = suspended.iter().skip(1).map(|&node| &*self.plan.nodes[node].name).collect();
-        let also = if others.is_empty() { String::new() } else { format!(" (as was `{}`)", others.join("`, `")) };
+        let also =
+            if others.is_empty() { String::new() } else { format!(" (as was `{}`)", others.join("`, `")) };
         Failure::root(
             FailureKind::TimedOut,
             self.plan.nodes[node].name.clone(),

@@ -35,7 +35,11 @@ pub struct Handle<T> {
 
 impl<T> Handle<T> {
     pub(crate) fn new(chain: u32, node: usize) -> Self {
-        Handle { node: u32::try_from(node).expect("a chain of fewer than 2^32 algorithms"), chain, product: PhantomData }
+        Handle {
+            node: u32::try_from(node).expect("a chain of fewer than 2^32 algorithms"),
+            chain,
+            product: PhantomData,
+        }
     }
 }
 

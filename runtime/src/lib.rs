@@ -140,7 +140,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Everything that a chain is usually written with.
 pub mod prelude {
     pub use crate::{
-        Chain, Config, Error, EventContext, EventId, Handle, Read, Report, Result, Scheduler, Sink, Source, source,
+        Chain, Config, Error, EventContext, EventId, Handle, Read, Report, Result, Scheduler, Sink, Source,
+        source,
     };
     pub use anyhow::{Context as _, anyhow, bail, ensure};
 }

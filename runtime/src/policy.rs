@@ -120,8 +120,9 @@ pub fn read_quarantine(folder: &Path) -> Result<BTreeSet<EventId>, anyhow::Error
     let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut events = BTreeSet::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line: Line = serde_json::from_str(&line?)
-            .with_context(|| format!("{}, line {}: not an event in quarantine", path.display(), number + 1))?;
+        let line: Line = serde_json::from_str(&line?).with_context(|| {
+            format!("{}, line {}: not an event in quarantine", path.display(), number + 1)
+        })?;
         events.insert(EventId(line.event));
     }
     Ok(events)

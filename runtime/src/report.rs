@@ -104,7 +104,8 @@ impl Report {
             }
         };
         let latencies = tally.latencies();
-        let quantile = |q| Duration::from_nanos(if latencies.is_empty() { 0 } else { latencies.value_at_quantile(q) });
+        let quantile =
+            |q| Duration::from_nanos(if latencies.is_empty() { 0 } else { latencies.value_at_quantile(q) });
         Report {
             chain: plan.name.to_string(),
             events: tally.sum(|slot| &slot.events),
@@ -116,7 +117,12 @@ impl Report {
             threads,
             slots: tally.slots.len(),
             interrupted,
-            latency: Latency { p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99), max: quantile(1.0) },
+            latency: Latency {
+                p50: quantile(0.5),
+                p90: quantile(0.9),
+                p99: quantile(0.99),
+                max: quantile(1.0),
+            },
             algorithms: plan.algorithms().map(|(node, _)| algorithm(node)).collect(),
             failures: tally.failures(),
         }
@@ -150,9 +156,15 @@ impl fmt::Display for Report {
         )?;
         write!(f, "  {} threads, {} slots", self.threads, self.slots)?;
         let Latency { p50, p90, p99, max } = self.latency;
-        writeln!(f, "; an event took {p50:.1?} (median), {p90:.1?} (90 %), {p99:.1?} (99 %), {max:.1?} at most")?;
+        writeln!(
+            f,
+            "; an event took {p50:.1?} (median), {p90:.1?} (90 %), {p99:.1?} (99 %), {max:.1?} at most"
+        )?;
         if self.interrupted {
-            writeln!(f, "  the job was ended early: the events in flight were finished, the rest was not read")?;
+            writeln!(
+                f,
+                "  the job was ended early: the events in flight were finished, the rest was not read"
+            )?;
         }
         if self.failed > 0 || self.retried > 0 {
             writeln!(
@@ -177,7 +189,8 @@ impl Report {
         if self.algorithms.is_empty() {
             return Ok(());
         }
-        let width = self.algorithms.iter().map(|algorithm| algorithm.name.chars().count()).max().unwrap_or(0).max(9);
+        let width =
+            self.algorithms.iter().map(|algorithm| algorithm.name.chars().count()).max().unwrap_or(0).max(9);
         writeln!(
             f,
             "\n  {:<width$} {:>10} {:>8} {:>11} {:>11} {:>11} {:>11} {:>7}",

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, MutexGuard};
+use asynchrotron_sync::Gate;
 
 use crate::event::EventId;
 use crate::handle::Product;
@@ -25,7 +25,11 @@ pub trait Sink<T>: Send + 'static {
     ///
     /// # Cancel safety
     /// The future is always awaited to its end, also when the job is asked to stop.
-    fn write(&mut self, event: EventId, product: Arc<T>) -> impl Future<Output = Result<(), anyhow::Error>> + Send;
+    fn write(
+        &mut self,
+        event: EventId,
+        product: Arc<T>,
+    ) -> impl Future<Output = Result<(), anyhow::Error>> + Send;
 
     /// Called once, after the last event, also when the job ends early: write what is buffered, close the file.
     ///
@@ -55,7 +59,7 @@ trait Deliver: Send + Sync {
 }
 
 struct Sequential<T, K> {
-    sink: Mutex<K>,
+    sink: Gate<K>,
     product: PhantomData<fn(T)>,
 }
 
@@ -63,12 +67,12 @@ impl<T: Send + Sync + 'static, K: Sink<T>> Deliver for Sequential<T, K> {
     fn write(&self, event: EventId, product: Product) -> Delivered<'_> {
         Box::pin(async move {
             let product = product.downcast().expect("a sink takes the product of its own handle");
-            lock_soon(&self.sink).await.write(event, product).await
+            self.sink.take().await.write(event, product).await
         })
     }
 
     fn finish(&self) -> Delivered<'_> {
-        Box::pin(async move { self.sink.lock().await.finish().await })
+        Box::pin(async move { self.sink.take().await.finish().await })
     }
 }
 
@@ -81,8 +85,12 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    pub(crate) fn sequential<T: Send + Sync + 'static>(name: Arc<str>, node: usize, sink: impl Sink<T>) -> Self {
-        let sink = Sequential { sink: Mutex::new(sink), product: PhantomData };
+    pub(crate) fn sequential<T: Send + Sync + 'static>(
+        name: Arc<str>,
+        node: usize,
+        sink: impl Sink<T>,
+    ) -> Self {
+        let sink = Sequential { sink: Gate::new(sink), product: PhantomData };
         Outlet { node, sink: Some((name, Box::new(sink))) }
     }
 
@@ -112,17 +120,3 @@ impl Outlet {
         }
     }
 }
-
-/// Locks what is mostly held for nanoseconds: a few tries on the spot are cheaper than a suspension.
-pub(crate) async fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    for _ in 0..SPINS {
-        if let Ok(guard) = mutex.try_lock() {
-            return guard;
-        }
-        std::hint::spin_loop();
-    }
-    mutex.lock().await
-}
-
-/// About a microsecond.
-const SPINS: u32 = 64;

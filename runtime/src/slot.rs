@@ -40,8 +40,7 @@ const TURN_US: Duration = Duration::from_micros(200);
 
 /// Runs events in one slot until the feed has no more.
 pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>, seat: Arc<Seat>) {
-    let mut slot =
-        Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
+    let mut slot = Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
     let turn = clock::ticks(TURN_US);
     let mut turn_began = clock::now();
     while let Some(Fed { ticket, read }) = job.feed.next().await {
@@ -92,7 +91,8 @@ impl<S: Source> Slot<'_, S> {
     }
 
     async fn attempt(&mut self, event: EventId, product: Product, begin: Ticks) -> Result<(), Failure> {
-        let deadline = self.job.plan.deadline.map_or(0, |deadline| begin.saturating_add(clock::ticks(deadline)));
+        let deadline =
+            self.job.plan.deadline.map_or(0, |deadline| begin.saturating_add(clock::ticks(deadline)));
         Group::begin(&mut self.group, event, product, deadline);
         let (group, timer) = (&self.group, &mut self.timer);
         let (mut first, mut timed) = (true, false);
@@ -140,9 +140,9 @@ impl<S: Source> Slot<'_, S> {
             let written = outlet.write(event, self.group.product(outlet.node));
             match self.job.plan.deadline {
                 None => written.await,
-                Some(limit) => tokio::time::timeout(limit, written)
-                    .await
-                    .unwrap_or_else(|_| Err(anyhow::anyhow!("it took longer than the deadline of {limit:?}"))),
+                Some(limit) => tokio::time::timeout(limit, written).await.unwrap_or_else(|_| {
+                    Err(anyhow::anyhow!("it took longer than the deadline of {limit:?}"))
+                }),
             }
             .with_context(|| format!("the sink `{name}` failed at event {event}"))?;
         }

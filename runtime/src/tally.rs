@@ -51,7 +51,8 @@ fn worker() -> usize {
 impl Tally {
     pub(crate) fn new(slots: Vec<(Arc<SlotTally>, Arc<Seat>)>, threads: usize) -> Self {
         // In nanoseconds, up to an hour (longer counts as that), to 1 %.
-        let histogram = || Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("constant bounds that are valid");
+        let histogram =
+            || Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("constant bounds that are valid");
         let latencies = (0..threads + 1).map(|_| Mutex::new(histogram())).collect();
         Tally { slots, latencies, failures: Mutex::default() }
     }

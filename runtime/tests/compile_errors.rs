@@ -12,7 +12,10 @@ fn mistakes_are_explained_in_the_words_of_the_field() {
     for (case, expected) in cases {
         let message = compile(case);
         for text in expected {
-            assert!(message.contains(text), "{text:?} is missing in the compiler's message for {case}:\n{message}");
+            assert!(
+                message.contains(text),
+                "{text:?} is missing in the compiler's message for {case}:\n{message}"
+            );
         }
     }
 }

@@ -31,9 +31,10 @@ fn an_algorithm_runs_once_per_event_however_many_want_its_product() {
         suspend().await;
         Ok::<_, Error>(*x * 3)
     });
-    let both = chain.algorithm("both", (left, right, shared), async |a: Arc<u64>, b: Arc<u64>, c: Arc<u64>| {
-        Ok::<_, Error>(*a + *b + *c)
-    });
+    let both =
+        chain.algorithm("both", (left, right, shared), async |a: Arc<u64>, b: Arc<u64>, c: Arc<u64>| {
+            Ok::<_, Error>(*a + *b + *c)
+        });
     let out = Collected::of(&mut chain, both);
     let report = Scheduler::new(config(2, 4)).run(chain, source::from_iter(0..100u64)).unwrap();
     assert_eq!(out.sorted(), (0..100).map(|x| (x, 6 * (x + 1))).collect::<Vec<_>>());
@@ -98,7 +99,8 @@ fn a_demand_that_is_given_up_leaves_the_product_to_others() {
             () = suspend() => Ok(1000),
         }
     });
-    let sum = chain.algorithm("sum", (impatient, slow), async |a: Arc<u64>, b: Arc<u64>| Ok::<_, Error>(*a + *b));
+    let sum =
+        chain.algorithm("sum", (impatient, slow), async |a: Arc<u64>, b: Arc<u64>| Ok::<_, Error>(*a + *b));
     let out = Collected::of(&mut chain, sum);
     Scheduler::new(config(1, 1)).run(chain, source::from_iter(0..20u64)).unwrap();
     assert_eq!(calls.load(SeqCst), 20);
@@ -126,7 +128,9 @@ fn meeting(threads: usize, slots: usize) {
     let both = chain.algorithm("both", (left, right), async |_: Arc<()>, _: Arc<()>| Ok::<_, Error>(()));
     let out = Collected::of(&mut chain, both);
     let deadline = Some(common::LONG);
-    Scheduler::new(Config { deadline, ..config(threads, slots) }).run(chain, source::from_iter(0..50u64)).unwrap();
+    Scheduler::new(Config { deadline, ..config(threads, slots) })
+        .run(chain, source::from_iter(0..50u64))
+        .unwrap();
     assert_eq!(out.all().len(), 50);
 }
 
@@ -167,12 +171,16 @@ fn algorithms_take_zero_to_eight_inputs_with_and_without_a_context() {
     let eight = chain.algorithm(
         "eight",
         (x, x, x, x, x, x, none, context),
-        async |a: A, b: A, c: A, d: A, e: A, f: A, g: A, h: A| Ok::<_, Error>(*a + *b + *c + *d + *e + *f + *g + *h),
+        async |a: A, b: A, c: A, d: A, e: A, f: A, g: A, h: A| {
+            Ok::<_, Error>(*a + *b + *c + *d + *e + *f + *g + *h)
+        },
     );
     let nine = chain.algorithm(
         "nine",
         (x, x, x, x, x, x, x, eight),
-        async |ctx: EventContext, _: A, _: A, _: A, _: A, _: A, _: A, _: A, h: A| Ok::<_, Error>(*h + ctx.id().0),
+        async |ctx: EventContext, _: A, _: A, _: A, _: A, _: A, _: A, _: A, h: A| {
+            Ok::<_, Error>(*h + ctx.id().0)
+        },
     );
     let out = Collected::of(&mut chain, nine);
     Scheduler::new(config(1, 2)).run(chain, source::from_iter(0..5u64)).unwrap();
@@ -248,7 +256,9 @@ fn a_context_kept_beyond_its_event_fails_instead_of_hanging() {
 }
 
 /// A random chain: each algorithm adds up some of the products before it, and suspends or not.
-fn random_chain(edges: &[(Vec<usize>, bool)]) -> (Chain, Collected<u64>, Arc<Mutex<BTreeMap<(u64, usize), u32>>>) {
+fn random_chain(
+    edges: &[(Vec<usize>, bool)],
+) -> (Chain, Collected<u64>, Arc<Mutex<BTreeMap<(u64, usize), u32>>>) {
     let runs = Arc::new(Mutex::new(BTreeMap::new()));
     let mut chain = Chain::new("random");
     let mut products = vec![chain.source::<u64>("x")];

@@ -143,8 +143,9 @@ fn what_a_dropped_algorithm_held_is_freed_before_its_slot_goes_on() {
 #[test]
 fn the_policy_stop_ends_the_job_with_the_error_and_the_report() {
     let (chain, out) = faulty(negative);
-    let error =
-        Scheduler::new(Config { ordered: true, ..config(1, 1) }).run(chain, source::from_iter(0..100u64)).unwrap_err();
+    let error = Scheduler::new(Config { ordered: true, ..config(1, 1) })
+        .run(chain, source::from_iter(0..100u64))
+        .unwrap_err();
     assert!(error.to_string().starts_with("event 3: algorithm `check` failed"), "{error}");
     let report = error.report().unwrap();
     assert_eq!((report.events, report.failed), (3, 1));
@@ -273,7 +274,8 @@ fn an_event_that_cannot_be_read_is_reported_with_its_number() {
     assert_eq!((out.all().len(), report.failed, report.retried), (6, 3, 0));
     assert_eq!(report.failures[0].to_string(), "event 103: the event could not be read: line 3 is short");
     let (stopping, _) = chain();
-    let error = Scheduler::new(Config { on_error: on_error("stop"), ..config }).run(stopping, Ragged(0)).unwrap_err();
+    let error =
+        Scheduler::new(Config { on_error: on_error("stop"), ..config }).run(stopping, Ragged(0)).unwrap_err();
     assert!(error.to_string().contains("line 3 is short"));
 }
 
@@ -300,8 +302,9 @@ fn a_sink_that_panics_ends_the_job_instead_of_hanging_it() {
             assert!(event.0 < 5, "a bug in a sink");
             Ok(())
         });
-        let error =
-            Scheduler::new(Config { ordered, ..config(2, 4) }).run(chain, source::from_iter(0..100u64)).unwrap_err();
+        let error = Scheduler::new(Config { ordered, ..config(2, 4) })
+            .run(chain, source::from_iter(0..100u64))
+            .unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
     }
 }

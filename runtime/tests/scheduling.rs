@@ -148,7 +148,8 @@ fn events_in_flight_are_finished_when_the_job_is_asked_to_stop() {
         shuffled(x)
     });
     let out = Collected::of(&mut chain, y);
-    let report = Scheduler::new(Config { stop, ..config(2, 8) }).run(chain, source::from_iter(0u64..)).unwrap();
+    let report =
+        Scheduler::new(Config { stop, ..config(2, 8) }).run(chain, source::from_iter(0u64..)).unwrap();
     assert_eq!(out.all().len(), begun.load(SeqCst), "every event that began was finished");
     assert!(report.interrupted && report.events >= 20);
 }

@@ -28,12 +28,17 @@ fn chain() -> (Chain, Collected<u64>) {
 fn every_poll_is_a_slice_on_its_workers_track_named_by_its_algorithm() {
     const EVENTS: u64 = 50;
     let (untraced, reference) = chain();
-    Scheduler::new(Config { ordered: true, ..config(2, 4) }).run(untraced, source::from_iter(0..EVENTS)).unwrap();
+    Scheduler::new(Config { ordered: true, ..config(2, 4) })
+        .run(untraced, source::from_iter(0..EVENTS))
+        .unwrap();
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace.json");
     let timeline = Timeline::to_file(&path).unwrap();
-    assert!(Timeline::to_file(folder.path().join("second.json")).is_err(), "there is one timeline per process");
+    assert!(
+        Timeline::to_file(folder.path().join("second.json")).is_err(),
+        "there is one timeline per process"
+    );
     let (traced, out) = chain();
     let config = Config { traced: true, ordered: true, ..config(2, 4) };
     let report = Scheduler::new(config).run(traced, source::from_iter(0..EVENTS)).unwrap();

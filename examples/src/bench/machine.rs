@@ -25,7 +25,8 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
 /// # Errors
 /// Where the system does not tell (only Linux does, in this way).
 pub(super) fn resident_bytes() -> Result<usize> {
-    let statm = std::fs::read_to_string("/proc/self/statm").context("resident memory is known on Linux only")?;
+    let statm =
+        std::fs::read_to_string("/proc/self/statm").context("resident memory is known on Linux only")?;
     let pages: usize = statm.split_ascii_whitespace().nth(1).context("/proc/self/statm is short")?.parse()?;
     Ok(pages * rustix::param::page_size())
 }

@@ -216,7 +216,11 @@ pub fn run(json: bool) -> Result<()> {
         "cases": cases,
         "ratios": ratios(&cases, spawn_join_ns, all),
     });
-    if json { println!("{result:#}") } else { print_table(&result) }
+    if json {
+        println!("{result:#}")
+    } else {
+        print_table(&result)
+    }
     Ok(())
 }
 

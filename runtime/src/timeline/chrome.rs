@@ -27,7 +27,8 @@ pub(super) struct ChromeWriter {
 impl ChromeWriter {
     pub(super) fn new(file: File, trouble: Trouble) -> Self {
         let file = BufWriter::with_capacity(1 << 20, file);
-        let mut writer = ChromeWriter { file, trouble, line: Vec::new(), threads: HashMap::new(), empty: true };
+        let mut writer =
+            ChromeWriter { file, trouble, line: Vec::new(), threads: HashMap::new(), empty: true };
         writer.record(&json!({"ph": "M", "pid": 1, "name": "process_name", "args": {"name": "workers"}}));
         writer
     }

@@ -52,7 +52,8 @@ impl Timeline {
     /// If the file cannot be made, or if the process already has a `tracing` subscriber: there can be only one.
     pub fn to_file(path: impl AsRef<Path>) -> Result<Timeline, anyhow::Error> {
         let path = path.as_ref().to_owned();
-        let file = File::create(&path).with_context(|| format!("cannot write the trace {}", path.display()))?;
+        let file =
+            File::create(&path).with_context(|| format!("cannot write the trace {}", path.display()))?;
         let trouble = Trouble::default();
         let (layer, guard) = ChromeLayerBuilder::<Registry>::new()
             .writer(ChromeWriter::new(file, trouble.clone()))
@@ -83,7 +84,9 @@ impl Timeline {
         drop(self.guard.take());
         match self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
             None => Ok(()),
-            Some(error) => Err(error).with_context(|| format!("the trace {} is incomplete", self.path.display())),
+            Some(error) => {
+                Err(error).with_context(|| format!("the trace {} is incomplete", self.path.display()))
+            }
         }
     }
 }

@@ -27,6 +27,14 @@ pub enum Fault {
     ReadyRegistersLate,
     /// A mark does not say in the summary which word it touched.
     ReadySkipsSummary,
+    /// A thing that is put back wakes nobody.
+    GateSkipsWake,
+    /// Who joins the line does not look whether the gate has opened.
+    GateJoinsBlindly,
+    /// The gate is taken with a relaxed ordering.
+    GateRelaxedTake,
+    /// Who was woken and leaves without the thing does not wake the next.
+    GateForgetsLeaver,
     /// The turn moves on, but the waiter of the next ticket is not told.
     TurnstileSkipsWake,
     /// A waiter registers without looking at the next ticket again.

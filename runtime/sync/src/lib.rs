@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`completion`] | one task | the result of one submission, or the device's error |
 //! | [`ProductCell`] | any number of tasks | a value that one producer computes once |
+//! | [`Gate`] | tasks in a line that newcomers may overtake | exclusive use of one thing, across suspensions |
 //! | [`LanePool`] | tasks in line, first come first served | one of a few lanes |
 //! | [`ReadySet`] | one parent task | any of its children that wants to be polled |
 //! | [`Turnstile`] | one task per ticket | its turn, in ticket order |
@@ -26,15 +27,19 @@
 #[doc(hidden)]
 pub mod broken;
 mod completion;
+#[allow(unsafe_code)] // a marked file: the value behind a Gate
+mod exclusive;
 mod facade;
+mod gate;
 mod lane_pool;
 mod product_cell;
 mod ready_set;
 mod turnstile;
-#[allow(unsafe_code)] // the only file with unsafe code: the value slot of a ProductCell
+#[allow(unsafe_code)] // a marked file: the value slot of a ProductCell
 mod write_once;
 
 pub use completion::{Completion, Lost, Signaller, completion};
+pub use gate::{Gate, Held, TakeThing};
 pub use lane_pool::{Closed, Lane, LanePool, Take};
 pub use product_cell::{Claim, ProductCell, Wait, Waiter};
 pub use ready_set::{Finish, ReadySet};
