@@ -57,6 +57,6 @@ pub trait Step: Send + Sync + 'static {
     /// # Errors
     ///
     /// Whatever makes this input impossible to compute. It reaches the algorithm that awaits the step as the cause of a
-    /// [`DeviceError::Step`](crate::DeviceError::Step). A panic does as well.
+    /// [`DeviceErrorKind::Step`](crate::DeviceErrorKind::Step). A panic does as well.
     fn on_host(&self, input: Self::Input) -> anyhow::Result<Self::Output>;
 }

@@ -3,6 +3,7 @@
 mod conformance;
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,68 @@ fn a_lane_submitted_with_a_step_that_runs_where_it_is_comes_back_at_once() {
     let completion = device.submit(device.lanes().try_take().unwrap(), Arc::new(Busy(Duration::ZERO)), ());
     assert_eq!(device.lanes().available(), 2);
     assert_eq!(block_on(completion).unwrap(), thread::current().id());
+}
+
+/// Tells that it has begun, and waits; and so does the drop of what it gives out.
+struct Linger;
+
+struct Lingering(Sender<()>, Receiver<()>);
+
+impl Lingering {
+    fn linger(&self) {
+        let _ = self.0.send(());
+        let _ = self.1.recv();
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.linger();
+    }
+}
+
+impl Step for Linger {
+    type Input = Lingering;
+    type Output = Lingering;
+
+    fn name(&self) -> &str {
+        "linger"
+    }
+
+    fn rows(&self, _: &Lingering) -> usize {
+        1
+    }
+
+    fn on_host(&self, input: Lingering) -> anyhow::Result<Lingering> {
+        input.linger();
+        Ok(input)
+    }
+}
+
+#[test]
+fn work_that_was_cancelled_before_it_began_is_skipped() {
+    within_reason(|| {
+        let device: Arc<dyn Device> =
+            Arc::new(HostDevice::new(HostConfig { lanes: 1, ..HostConfig::default() }));
+        let tracker = Tracker::default();
+        // Keeps the driver thread busy after the lane is back.
+        let ((lingers, wait), (go, held_back)) = (channel(), channel());
+        let lane = device.lanes().try_take().unwrap();
+        let abandoned = device.submit(lane, Arc::new(Linger), Lingering(lingers, held_back));
+        wait.recv().unwrap(); // it runs
+        drop(abandoned);
+        go.send(()).unwrap();
+        wait.recv().unwrap(); // its output is being dropped
+
+        let (input, hold) = held(tracker.buffer());
+        let lane = block_on(device.lanes().take()).unwrap();
+        let queued = device.submit(lane, Arc::new(Held), input);
+        assert_eq!(tracker.alive(), 1);
+        drop(queued);
+        go.send(()).unwrap();
+        block_on(device.drain());
+        assert_eq!((hold.is_running(), tracker.alive(), device.lanes().available()), (false, 0, 1));
+    });
 }
 
 #[test]

@@ -39,7 +39,9 @@ macro_rules! suite {
             cancelled_after_completion,
             an_error_of_a_step_arrives_and_the_device_goes_on,
             a_panic_of_a_step_arrives_and_the_device_goes_on,
+            a_panic_while_dropping_an_output_costs_nobody_else,
             drain_waits_for_everything_submitted,
+            after_a_drain_completions_are_there,
             a_cancelled_drain_leaves_the_others,
             a_closed_device_ends_what_it_has_and_takes_no_more,
             dropped_while_busy,
@@ -311,6 +313,37 @@ pub(crate) fn a_panic_of_a_step_arrives_and_the_device_goes_on(factory: Factory<
     assert_works(&*device);
 }
 
+pub(crate) fn a_panic_while_dropping_an_output_costs_nobody_else(factory: Factory<'_>) {
+    let device = factory();
+    on_one_thread(async {
+        for _ in 0..3 * device.capability().lanes {
+            let (input, hold) = held(Tracker::default().buffer());
+            let lane = device.lanes().take().await.unwrap();
+            let completion = device.submit(lane, Arc::new(Trap), input);
+            hold.wait_until_running();
+            drop(completion); // so that the device drops the output
+            hold.open();
+            device.drain().await;
+        }
+    });
+    assert_idle(&*device);
+    assert_works(&*device);
+}
+
+pub(crate) fn after_a_drain_completions_are_there(factory: Factory<'_>) {
+    let (device, tracker) = (factory(), Tracker::default());
+    on_one_thread(async {
+        for _ in 0..500 {
+            let (input, hold) = held(tracker.buffer());
+            let lane = device.lanes().try_take().unwrap();
+            let completion = device.submit(lane, Arc::new(Held), input);
+            hold.open();
+            device.drain().await;
+            assert!(poll_once(pin!(completion)).await.is_ready());
+        }
+    });
+}
+
 pub(crate) fn drain_waits_for_everything_submitted(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
     on_one_thread(async {
@@ -410,6 +443,12 @@ pub(crate) fn dropped_by_its_own_work(factory: Factory<'_>) {
 pub(crate) fn a_stuck_step_does_not_hold_up_other_tasks(factory: Factory<'_>) {
     let device = factory();
     on_one_thread(async {
+        // Known to be short, until now.
+        for _ in 0..6 {
+            let (input, hold) = held(Tracker::default().buffer());
+            hold.open();
+            device.run(&Arc::new(Held), input).await.unwrap();
+        }
         let (input, hold) = held(Tracker::default().buffer());
         let stuck = tokio::spawn({
             let device = device.clone();

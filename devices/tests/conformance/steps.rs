@@ -92,6 +92,39 @@ impl Step for Held {
     }
 }
 
+/// A [`Held`] step whose output panics when it is dropped.
+pub(crate) struct Trap;
+
+pub(crate) struct Trapped;
+
+impl Drop for Trapped {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("trapped")); // a panic that does not print
+    }
+}
+
+impl Step for Trap {
+    type Input = HeldInput;
+    type Output = Trapped;
+
+    fn name(&self) -> &str {
+        "trap"
+    }
+
+    fn rows(&self, _: &HeldInput) -> usize {
+        1
+    }
+
+    fn may_block(&self) -> bool {
+        true
+    }
+
+    fn on_host(&self, input: HeldInput) -> anyhow::Result<Trapped> {
+        Held.on_host(input)?;
+        Ok(Trapped)
+    }
+}
+
 /// A [`Held`] step that counts how many run at a time.
 #[derive(Default)]
 pub(crate) struct Crowd {
