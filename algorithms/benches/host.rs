@@ -1,6 +1,10 @@
 //! How long each step takes on one core: `cargo bench -p asynchrotron-algorithms`. Prints the best of several rounds.
 
 use asynchrotron_algorithms::AssociationMap;
+use asynchrotron_algorithms::calorimeter::{
+    CellConfig, Cells, ClueClusterConfig, Clustering, Generator, GeneratorConfig, LocalMaximumConfig,
+    PulseConfig, Pulses, Quality, calibrate, clusterize_local_maxima, clusterize_with_clue, find_pulses,
+};
 use asynchrotron_algorithms::clue::{
     self, ClueConfig, Point, Points, Tiles, assign_clusters, clusterize, compute_density,
     find_nearest_higher, mark_seeds,
@@ -30,7 +34,7 @@ fn toy(points: usize, seed: u64) -> Points {
         .collect();
     let mut row = |i: usize| {
         let [x, y] = centres[i % centres.len()];
-        if i % 4 == 0 {
+        if i.is_multiple_of(4) {
             return Point {
                 x: rng.random_range(-250.0..250.0),
                 y: rng.random_range(-250.0..250.0),
@@ -71,10 +75,54 @@ fn clue_steps(name: &str, config: &ClueConfig, points: &Points, events: &Offsets
     );
 }
 
+fn calorimeter() {
+    let n = 1000;
+    // Not the seed on which the leakage factors were fitted.
+    let generator = Generator::new(GeneratorConfig { seed: 2, ..GeneratorConfig::default() });
+    let (geometry, calibration) = (generator.geometry(), generator.calibration());
+    let per_event = |name: &str, step: &mut dyn FnMut(usize)| {
+        let round = |_| {
+            let start = Instant::now();
+            (0..n).for_each(&mut *step);
+            start.elapsed().as_secs_f64() * 1e6 / n as f64
+        };
+        println!("    {name:<24} {:8.2} us/event", (0..5).map(round).fold(f64::INFINITY, f64::min));
+    };
+    println!("calorimeter, {n} events:");
+    per_event("generate", &mut |i| drop(black_box(generator.generate(i as u64))));
+    let events: Vec<_> = (0..n).map(|i| generator.generate(i as u64)).collect();
+    let (mut pulses, mut cells) = (vec![Pulses::default(); n], vec![Cells::default(); n]);
+    let (mut clue, mut maxima) = (vec![Clustering::default(); n], vec![Clustering::default(); n]);
+    per_event("pulses", &mut |i| pulses[i] = find_pulses(&PulseConfig::default(), &events[i].waveforms));
+    per_event("cells", &mut |i| cells[i] = calibrate(&CellConfig::default(), &calibration, &pulses[i]));
+    per_event("clusters, CLUE", &mut |i| {
+        clue[i] = clusterize_with_clue(&ClueClusterConfig::default(), geometry, &cells[i]).unwrap();
+    });
+    per_event("clusters, local maxima", &mut |i| {
+        maxima[i] = clusterize_local_maxima(&LocalMaximumConfig::default(), geometry, &cells[i]);
+    });
+    let mean = |sum: usize| sum as f64 / n as f64;
+    println!(
+        "    per event: {} photons, {} waveforms, {} pulses, {} cells",
+        mean(events.iter().map(|event| event.truth.photons.len()).sum()),
+        mean(events.iter().map(|event| event.waveforms.len()).sum()),
+        mean(pulses.iter().map(Pulses::len).sum()),
+        mean(cells.iter().map(Cells::len).sum()),
+    );
+    for (name, clusterings) in [("CLUE", &clue), ("local maxima", &maxima)] {
+        let mut quality = Quality::default();
+        for ((event, cells), clustering) in events.iter().zip(&cells).zip(clusterings) {
+            quality.add(&event.truth, cells, clustering);
+        }
+        println!("{name}: {quality}");
+    }
+}
+
 fn main() {
+    calorimeter();
     let config =
         ClueConfig { density_radius: 2.5, seed_density: 2.0, outlier_factor: 3.0, ..ClueConfig::default() };
-    for points_per_tile in [1, 2, 4, 8, 16] {
+    for points_per_tile in [1, 2, 8] {
         let config = ClueConfig { points_per_tile, ..config };
         clue_steps(
             &format!("toy, {points_per_tile} per tile"),

@@ -166,7 +166,7 @@ impl Tiles {
     }
 
     /// Hands out the runs of positions in the map's content that a circle may touch, in the order of summation. (An
-    /// iterator would be nicer and costs half as much again: most runs are short.)
+    /// iterator was some 5 to 10 % slower: most runs are short.)
     #[inline(always)]
     pub(super) fn for_each_run<const PERIODIC: bool>(
         &self,
