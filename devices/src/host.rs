@@ -30,7 +30,8 @@ use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job,
 pub struct HostConfig {
     /// Driver threads for long steps, one per lane, started when first needed. 0, the default: one per core.
     pub lanes: usize,
-    /// Steps shorter than this run on the caller's thread. 0: none do. Default: 50 µs, about what a hand-over to another
+    /// Steps shorter than this run on the caller's thread; more than half a second counts as half a second. 0: none do.
+    /// Default: 50 µs, about what a hand-over to another
     /// thread and back costs on a busy machine.
     pub inline_below: Duration,
 }

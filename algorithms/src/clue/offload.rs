@@ -139,3 +139,73 @@ impl CluePoints {
         Self { points, events }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clue::Point;
+    use asynchrotron::{Chain, Config, OnError, Scheduler, Then, source};
+    use asynchrotron_devices::{Columns, DeviceConfig, DeviceError, Devices};
+    use std::sync::Mutex;
+
+    fn config() -> ClueConfig {
+        ClueConfig { density_radius: 1.0, seed_density: 1.5, ..ClueConfig::default() }
+    }
+
+    fn points(x: &[f32]) -> Points {
+        x.iter().map(|&x| Point { x, y: 0.0, weight: 1.0 }).collect()
+    }
+
+    #[test]
+    fn events_side_by_side_give_what_they_give_alone() {
+        let step = ClueStep::new(config()).unwrap();
+        let events = [points(&[0.0, 0.5, 9.0]), points(&[]), points(&[0.2, 0.4, 0.6, 5.0, 5.5])];
+        let (together, offsets) = Points::concat(&events.each_ref());
+        let input = CluePoints { points: Arc::new(together), events: offsets.clone() };
+        assert_eq!((step.rows(&input), step.bytes(&input)), (8, 8 * 12 + 4 * 4));
+        let together = step.on_host(input).unwrap().split(&offsets);
+        for (event, together) in events.into_iter().zip(together) {
+            let alone = step.on_host(CluePoints::single(Arc::new(event))).unwrap();
+            assert!(alone.same_bits(&together));
+        }
+    }
+
+    #[test]
+    fn a_point_that_makes_no_sense_costs_its_event_only_and_says_why() {
+        let device = Devices::discover(&DeviceConfig::default()).select("host").unwrap();
+        let clue = Clue::new(config(), device).unwrap();
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let mut chain = Chain::new("clue");
+        let event = chain.source::<Points>("points");
+        let seen = errors.clone();
+        let clusters = chain.algorithm("clue", (event,), move |ctx: EventContext, event: Arc<Points>| {
+            let (clue, seen) = (clue.clone(), seen.clone());
+            async move {
+                let result = clue.clusterize(&ctx, event).await;
+                if let Err(error) = &result {
+                    let device_error = error.downcast_ref::<DeviceError>().unwrap();
+                    let why = *device_error.step_error::<ClueError>().unwrap();
+                    seen.lock().unwrap().push((format!("{error:#}"), why));
+                }
+                result
+            }
+        });
+        chain.sink("out", clusters, |_, _: Arc<ClueResult>| Ok(()));
+        let events = [points(&[0.0, 0.5]), points(&[0.0, f32::INFINITY]), points(&[1.0])];
+        let config =
+            Config { on_error: OnError { then: Then::Skip, ..OnError::default() }, ..Config::default() };
+        Scheduler::new(config).run(chain, source::from_iter(events)).unwrap();
+        let errors = errors.lock().unwrap();
+        let [(text, ClueError::Point { row: 1, column: "x", .. })] = errors.as_slice() else {
+            panic!("{errors:?}");
+        };
+        assert_eq!(text, "step `clue` failed on device `host`: event 0, row 1: x = inf must be finite");
+    }
+
+    #[test]
+    fn choices_that_make_no_sense_are_refused_before_any_event() {
+        let device = Devices::discover(&DeviceConfig::default()).select("host").unwrap();
+        let config = ClueConfig { outlier_factor: 0.5, ..config() };
+        assert!(matches!(Clue::new(config, device), Err(ClueError::Config { option: "outlier_factor", .. })));
+    }
+}
