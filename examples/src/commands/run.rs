@@ -1,0 +1,29 @@
+//! `asynchrotron run`.
+
+use asynchrotron::Result;
+
+use super::{conduct, print};
+use crate::chains::{RECIPES, find_recipe};
+use crate::options::{RunArguments, Settings};
+use crate::trace::trace_guard;
+
+pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
+    let recipe = find_recipe(&arguments.chain)?;
+    let settings = Settings::resolve(recipe, RECIPES, arguments)?;
+    if arguments.dump_config {
+        return print(&settings.dump());
+    }
+    let config = settings.config()?;
+    let job = (recipe.job)(&settings)?;
+    if arguments.dry_run {
+        let threads =
+            format!("threads     {}\nslots       {}\n", config.resolved_threads(), config.resolved_slots());
+        return print(&(job.plan() + &threads));
+    }
+    let _trace = settings.trace().map(|path| trace_guard(&path)).transpose()?;
+    let (report, result) = conduct(job, config)?;
+    if let Some(report) = report {
+        print(&report.to_string())?;
+    }
+    print(&result?)
+}

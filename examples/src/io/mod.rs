@@ -1,0 +1,22 @@
+//! Sources and sinks: files in, files out.
+//!
+//! | file | reads or writes |
+//! |---|---|
+//! | [`points_csv`] | points for CLUE, row by row |
+//! | [`clue_csv`] | CLUE's result, a row for each point |
+//! | [`events_parquet`] | generated calorimeter events, with their truth |
+//! | [`clusters_parquet`] | calorimeter clusters, a row for each event |
+//! | [`draft`] | every output, under another name until it is whole |
+//!
+//! An event that makes no sense is an error of that event; a file that cannot be read on is a [`Fault`] of the job.
+//!
+//! [`Fault`]: crate::job::Fault
+
+mod clue_csv;
+mod draft;
+mod points_csv;
+mod seen;
+
+pub(crate) use clue_csv::ClueCsv;
+pub(crate) use draft::Draft;
+pub(crate) use points_csv::PointsCsv;
