@@ -65,7 +65,7 @@ fn published_results_are_reproduced() {
         let text = std::fs::read_to_string(&file).unwrap();
         let rows: Vec<Row> = text.lines().skip(1).map(parse).collect();
         let points: Points = rows.iter().map(|row| row.point).collect();
-        for points_per_tile in [1, 4, 50] {
+        for points_per_tile in [1, 2, 50] {
             let config = ClueConfig { points_per_tile, ..config(name) };
             let result = clusterize(&config, &points, &Offsets::single(points.len())).unwrap();
             for (i, (row, found)) in rows.iter().zip(result.iter()).enumerate() {

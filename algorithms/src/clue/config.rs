@@ -24,7 +24,7 @@ impl Default for ClueConfig {
             seed_density: 25.0,
             outlier_factor: 2.0,
             y_period: None,
-            points_per_tile: 4,
+            points_per_tile: 2,
         }
     }
 }

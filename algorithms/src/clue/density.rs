@@ -23,7 +23,7 @@ fn density<const PERIODIC: bool>(config: &ClueConfig, tiles: &Tiles, events: &Of
         for position in range {
             let (x, y) = (tiles.x[position], tiles.y[position]);
             let mut sum = 0.0;
-            for run in tiles.runs(grid, x, y, config.density_radius) {
+            tiles.for_each_run::<PERIODIC>(grid, (x, y), config.density_radius, |run| {
                 let columns =
                     tiles.x[run.clone()].iter().zip(&tiles.y[run.clone()]).zip(&tiles.weight[run.clone()]);
                 for (other, ((&x_other, &y_other), &weight)) in run.zip(columns) {
@@ -32,7 +32,7 @@ fn density<const PERIODIC: bool>(config: &ClueConfig, tiles: &Tiles, events: &Of
                     let share = if other == position { weight } else { 0.5 * weight };
                     sum += if dx * dx + dy * dy <= limit { share } else { 0.0 };
                 }
-            }
+            });
             rho[content[position] as usize] = sum;
         }
     }

@@ -1,6 +1,6 @@
 use super::ClueConfig;
 use super::density::squared_limit;
-use super::tiles::{Tiles, fold};
+use super::tiles::{Grid, Tiles, fold};
 use asynchrotron_devices::Offsets;
 
 /// Step 4: for each point the nearest point of higher density within the outlier radius, as an index in the event, and
@@ -30,36 +30,56 @@ fn search<const PERIODIC: bool>(
     delta: &mut [f32],
     nearest_higher: &mut [i32],
 ) {
-    let radius = config.outlier_radius();
-    let limit = squared_limit(radius);
     let content = tiles.map.content();
     assert!([rho.len(), delta.len(), nearest_higher.len()] == [content.len(); 3], "one of each per point");
-    let rho: Vec<f32> = content.iter().map(|&index| rho[index as usize]).collect();
+    // One integer that compares as "higher" does: densities are not negative, so they compare as their bits do.
+    let rank = |&index: &u32| u64::from(rho[index as usize].to_bits()) << 32 | u64::from(index);
+    let ranks: Vec<u64> = content.iter().map(rank).collect();
+    // Most points find a higher one within the density radius. Nothing beyond it can be nearer, so only the others need
+    // the wide search.
+    let radii =
+        [config.density_radius, config.outlier_radius()].map(|radius| (radius, squared_limit(radius)));
     for (grid, range) in tiles.grids.iter().zip(events.iter()) {
         let first = range.start as u32;
         for position in range {
-            let (x, y, here) = (tiles.x[position], tiles.y[position], (rho[position], content[position]));
-            let mut best = (f32::INFINITY, here.0, None);
-            for run in tiles.runs(grid, x, y, radius) {
-                let columns = tiles.x[run.clone()].iter().zip(&tiles.y[run.clone()]);
-                let ranks = rho[run.clone()].iter().zip(&content[run]);
-                for ((&x_other, &y_other), (&rho_other, &other)) in columns.zip(ranks) {
-                    let dx = x - x_other;
-                    let dy = fold::<PERIODIC>(y - y_other, grid.y_period);
-                    let squared = dx * dx + dy * dy;
-                    // Tuples of (density, index) compare as "higher" does.
-                    if squared <= limit && (rho_other, other) > here {
-                        let distance = squared.sqrt();
-                        let nearer = distance < best.0;
-                        if nearer || (distance == best.0 && (rho_other, Some(other)) > (best.1, best.2)) {
-                            best = (distance, rho_other, Some(other));
-                        }
-                    }
-                }
-            }
-            let index = here.1 as usize;
-            delta[index] = best.0;
-            nearest_higher[index] = best.2.map_or(-1, |other| (other - first) as i32);
+            let nearest = radii.iter().find_map(|&(radius, limit)| {
+                nearest_within::<PERIODIC>(tiles, grid, &ranks, position, radius, limit)
+            });
+            let index = content[position] as usize;
+            delta[index] = nearest.map_or(f32::INFINITY, |(distance, _)| distance);
+            nearest_higher[index] = nearest.map_or(-1, |(_, other)| (other - first) as i32);
         }
     }
+}
+
+/// Distance and index of the nearest higher point within `radius`, if there is one.
+#[inline]
+fn nearest_within<const PERIODIC: bool>(
+    tiles: &Tiles,
+    grid: &Grid,
+    ranks: &[u64],
+    position: usize,
+    radius: f32,
+    mut limit: f32,
+) -> Option<(f32, u32)> {
+    let (x, y, here) = (tiles.x[position], tiles.y[position], ranks[position]);
+    let (mut nearest, mut best) = (f32::INFINITY, 0);
+    tiles.for_each_run::<PERIODIC>(grid, (x, y), radius, |run| {
+        let columns = tiles.x[run.clone()].iter().zip(&tiles.y[run.clone()]);
+        for ((&x_other, &y_other), &other) in columns.zip(&ranks[run]) {
+            let dx = x - x_other;
+            let dy = fold::<PERIODIC>(y - y_other, grid.y_period);
+            let squared = dx * dx + dy * dy;
+            // One branch, and the shrinking limit makes it a rare one: which candidate is nearest cannot be predicted.
+            if (squared <= limit) & (other > here) {
+                let distance = squared.sqrt();
+                if distance < nearest || (distance == nearest && other > best) {
+                    (nearest, best) = (distance, other);
+                    // A little too wide, because different squares can have the same rounded root.
+                    limit = limit.min(squared * (1.0 + 4.0 * f32::EPSILON) + f32::MIN_POSITIVE);
+                }
+            }
+        }
+    });
+    nearest.is_finite().then_some((nearest, best as u32))
 }

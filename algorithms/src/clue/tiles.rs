@@ -52,8 +52,8 @@ impl Grid {
 
     /// The tiles within a column that a circle touches: one run, or two if it crosses the end of the period.
     #[inline]
-    fn tiles_in_column(&self, y: f32, radius: f32) -> [Range<u32>; 2] {
-        if self.y_period == 0.0 {
+    fn tiles_in_column<const PERIODIC: bool>(&self, y: f32, radius: f32) -> [Range<u32>; 2] {
+        if !PERIODIC {
             let reach = radius * (1.0 + MARGIN);
             return [self.tile_in_column(y - reach)..self.tile_in_column(y + reach) + 1, 0..0];
         }
@@ -165,24 +165,26 @@ impl Tiles {
         &self.map
     }
 
-    /// The runs of positions in the map's content that a circle may touch, in the order of summation.
-    #[inline]
-    pub(super) fn runs(
+    /// Hands out the runs of positions in the map's content that a circle may touch, in the order of summation. (An
+    /// iterator was some 5 to 10 % slower: most runs are short.)
+    #[inline(always)]
+    pub(super) fn for_each_run<const PERIODIC: bool>(
         &self,
         grid: &Grid,
-        x: f32,
-        y: f32,
+        (x, y): (f32, f32),
         radius: f32,
-    ) -> impl Iterator<Item = Range<usize>> {
+        mut visit: impl FnMut(Range<usize>),
+    ) {
         let offsets = self.map.offsets().as_slice();
-        let (first, n_y) = (grid.first_tile, grid.n_y);
-        let rows = grid.tiles_in_column(y, radius);
-        grid.columns(x, radius).flat_map(move |column| {
-            let start = first + column * n_y;
-            rows.clone().map(|rows| {
-                offsets[(start + rows.start) as usize] as usize..offsets[(start + rows.end) as usize] as usize
-            })
-        })
+        let position = |tile: u32| offsets[tile as usize] as usize;
+        let [rows, wrapped] = grid.tiles_in_column::<PERIODIC>(y, radius);
+        for column in grid.columns(x, radius) {
+            let start = grid.first_tile + column * grid.n_y;
+            visit(position(start + rows.start)..position(start + rows.end));
+            if PERIODIC && !wrapped.is_empty() {
+                visit(position(start + wrapped.start)..position(start + wrapped.end));
+            }
+        }
     }
 }
 
