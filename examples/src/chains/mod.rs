@@ -1,5 +1,6 @@
 //! The chains that can be named on the command line.
 
+mod calorimeter;
 mod clue;
 
 use asynchrotron::Result;
@@ -25,7 +26,7 @@ pub(crate) struct Recipe {
 }
 
 /// The chains, in the order in which they are listed.
-pub(crate) const RECIPES: &[Recipe] = &[clue::RECIPE];
+pub(crate) const RECIPES: &[Recipe] = &[calorimeter::RECIPE, clue::RECIPE];
 
 /// Something that `asynchrotron generate` can write.
 #[derive(Clone, Copy)]
@@ -37,7 +38,7 @@ pub(crate) struct Generator {
 }
 
 /// What can be generated.
-pub(crate) const GENERATORS: &[Generator] = &[];
+pub(crate) const GENERATORS: &[Generator] = &[calorimeter::GENERATOR];
 
 pub(crate) fn find_recipe(name: &str) -> Result<&'static Recipe> {
     let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();

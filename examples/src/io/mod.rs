@@ -13,10 +13,18 @@
 //! [`Fault`]: crate::job::Fault
 
 mod clue_csv;
+mod clusters_parquet;
 mod draft;
+mod events_parquet;
+mod parquet_sink;
 mod points_csv;
+mod readout;
 mod seen;
 
 pub(crate) use clue_csv::ClueCsv;
+pub(crate) use clusters_parquet::cluster_rows;
 pub(crate) use draft::Draft;
+pub(crate) use events_parquet::{EventsParquet, event_rows};
+pub(crate) use parquet_sink::ParquetSink;
 pub(crate) use points_csv::PointsCsv;
+pub(crate) use readout::{RawReadout, Readout};
