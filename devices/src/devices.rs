@@ -1,0 +1,144 @@
+//! [`Devices`]: what is here, what is not, and why.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Device, DeviceKind, HostConfig, HostDevice};
+
+/// How devices are opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceConfig {
+    /// The host.
+    pub host: HostConfig,
+}
+
+/// Opens one kind of device, or says why it cannot. A kind may have several devices (GPUs).
+type Open = fn(&DeviceConfig) -> Result<Vec<Arc<dyn Device>>, String>;
+
+/// Every kind, in the order in which `auto` prefers them; the host comes last and is always there.
+const KINDS: &[(DeviceKind, Open)] = &[
+    (DeviceKind::Cuda, |_| Err("this build has no CUDA support".into())),
+    (DeviceKind::Onnx, |_| Err("this build has no ONNX Runtime support".into())),
+    (DeviceKind::Emulated, |_| Err("this build has no emulated device".into())),
+    (DeviceKind::Host, |config| Ok(vec![Arc::new(HostDevice::new(config.host))])),
+];
+
+/// The devices of this machine and this build.
+///
+/// # Examples
+///
+/// ```
+/// use asynchrotron_devices::{DeviceConfig, Devices};
+///
+/// let devices = Devices::discover(&DeviceConfig::default());
+/// assert_eq!(devices.select("host")?.name(), "host");
+/// println!("{devices}");
+///
+/// let error = devices.select("hosst").unwrap_err();
+/// assert!(error.to_string().starts_with("there is no device `hosst`; did you mean `host`?"));
+/// # Ok::<(), asynchrotron_devices::SelectError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Devices {
+    present: Vec<Arc<dyn Device>>,
+    absent: Vec<Absent>,
+}
+
+/// A kind of device that is not here, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The kind.
+    pub kind: DeviceKind,
+    /// Why it is not here, in one line.
+    pub why: String,
+}
+
+impl Devices {
+    /// Opens every device that is here. Never fails: the host is always here, and for what is not, it remembers why.
+    pub fn discover(config: &DeviceConfig) -> Self {
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
+        for (kind, open) in KINDS {
+            match open(config) {
+                Ok(devices) => present.extend(devices),
+                Err(why) => absent.push(Absent { kind: *kind, why }),
+            }
+        }
+        Self { present, absent }
+    }
+
+    /// The devices that are here, in the order in which `auto` prefers them.
+    pub fn present(&self) -> &[Arc<dyn Device>] {
+        &self.present
+    }
+
+    /// The kinds of device that are not here.
+    pub fn absent(&self) -> &[Absent] {
+        &self.absent
+    }
+
+    /// The device of this name. `auto`: the first one that runs every step, at last the host.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectError`] says in one line what is missing and why, or which names there are.
+    pub fn select(&self, name: &str) -> Result<Arc<dyn Device>, SelectError> {
+        let suits = |device: &&Arc<dyn Device>| match name {
+            "auto" => device.capability().computes_on_host,
+            _ => device.name() == name,
+        };
+        if let Some(device) = self.present.iter().find(suits) {
+            return Ok(device.clone());
+        }
+        // `cuda:1` is a device of the kind `cuda`.
+        let kind = name.split(':').next().unwrap_or(name);
+        match self.absent.iter().find(|absent| absent.kind.name() == kind) {
+            Some(absent) => Err(SelectError::Absent { name: name.into(), why: absent.why.clone() }),
+            None => Err(SelectError::Unknown { name: name.into(), known: self.names_nearest_first(name) }),
+        }
+    }
+
+    fn names_nearest_first(&self, name: &str) -> Vec<String> {
+        let present = self.present.iter().map(|device| device.name().to_owned());
+        let absent = self.absent.iter().map(|absent| absent.kind.name().to_owned());
+        let mut known: Vec<String> =
+            std::iter::once("auto".to_owned()).chain(present).chain(absent).collect();
+        known.sort_by_key(|known| strsim::damerau_levenshtein(known, name));
+        known
+    }
+}
+
+/// One line per device: name and description, or why it is not here.
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for device in &self.present {
+            writeln!(f, "{:10}{}", device.name(), device.capability().description)?;
+        }
+        for Absent { kind, why } in &self.absent {
+            writeln!(f, "{kind:10}not here: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no such device.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// The device is known, but not here.
+    #[error("device `{name}` is not here: {why}")]
+    Absent {
+        /// The name asked for.
+        name: String,
+        /// Why it is not here.
+        why: String,
+    },
+    /// No device has this name.
+    #[error("there is no device `{name}`; did you mean `{}`? Known: {}", .known[0], .known.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names that there are, the nearest first.
+        known: Vec<String>,
+    },
+}

@@ -1,0 +1,177 @@
+//! [`Job`]: one submission inside a device, with the types of its step erased.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use asynchrotron_sync::{Completion, Signaller, completion};
+
+use crate::{DeviceError, DeviceErrorKind, Step};
+
+/// One submission inside a device: a step, its input and the other end of the [`Completion`].
+///
+/// ```text
+///   QUEUED ──compute_on_host──▶ COMPUTED ──complete──▶ (the waiter has the output, or the error)
+///      └───────────────fail / drop──────────┘ ───────▶ (the waiter has that error, or `Lost`)
+/// ```
+///
+/// Whatever a device does with a job, its waiter hears of it.
+pub struct Job {
+    inner: Box<dyn AnyJob>,
+}
+
+impl Job {
+    pub(crate) fn new<S: Step>(
+        device: &str,
+        step: Arc<S>,
+        input: S::Input,
+    ) -> (Self, Completion<S::Output, DeviceError>) {
+        let (signaller, completion) = completion();
+        let (rows, bytes) = (step.rows(&input), step.bytes(&input));
+        let stage = Stage::Queued(input);
+        let inner = Box::new(TypedJob {
+            device: device.into(),
+            step,
+            rows,
+            bytes,
+            stage,
+            signaller: Some(signaller),
+        });
+        (Self { inner }, completion)
+    }
+
+    /// The name of the step.
+    pub fn step(&self) -> &str {
+        self.inner.step()
+    }
+
+    /// The weight of the input.
+    pub fn rows(&self) -> usize {
+        self.inner.rows()
+    }
+
+    /// The bytes of the input that cross to a device with a memory of its own.
+    pub fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
+
+    /// Whether the waiter has left. `true` is final: the job can be dropped before it costs anything.
+    pub fn is_abandoned(&self) -> bool {
+        self.inner.is_abandoned()
+    }
+
+    /// Runs the step's body for the host on this thread and keeps the output. The first call uses up the input; others do
+    /// nothing. Errors and panics of the step are kept as well.
+    pub fn compute_on_host(&mut self) {
+        self.inner.compute_on_host();
+    }
+
+    /// Hands what was computed to the waiter and wakes it.
+    pub fn complete(mut self) {
+        self.inner.complete();
+    }
+
+    /// Hands a failure of the device to the waiter and wakes it.
+    pub fn fail(mut self, kind: DeviceErrorKind) {
+        self.inner.fail(kind);
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("step", &self.step()).field("rows", &self.rows()).finish_non_exhaustive()
+    }
+}
+
+trait AnyJob: Send {
+    fn step(&self) -> &str;
+    fn rows(&self) -> usize;
+    fn bytes(&self) -> usize;
+    fn is_abandoned(&self) -> bool;
+    fn compute_on_host(&mut self);
+    fn complete(&mut self);
+    fn fail(&mut self, kind: DeviceErrorKind);
+}
+
+enum Stage<S: Step> {
+    Queued(S::Input),
+    Computed(Result<S::Output, DeviceError>),
+    /// Completed, or the waiter's to be told that it is lost.
+    Gone,
+}
+
+struct TypedJob<S: Step> {
+    device: Box<str>,
+    step: Arc<S>,
+    rows: usize,
+    bytes: usize,
+    stage: Stage<S>,
+    /// `None` once completed.
+    signaller: Option<Signaller<S::Output, DeviceError>>,
+}
+
+impl<S: Step> AnyJob for TypedJob<S> {
+    fn step(&self) -> &str {
+        self.step.name()
+    }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.signaller.as_ref().is_none_or(Signaller::is_abandoned)
+    }
+
+    fn compute_on_host(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Queued(input) => Stage::Computed(compute_on_host(&self.device, &*self.step, input)),
+            other => other,
+        };
+    }
+
+    fn complete(&mut self) {
+        match std::mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Computed(result) => {
+                if let Some(signaller) = self.signaller.take() {
+                    // An output that nobody waits for is dropped here, on the driver's thread.
+                    drop(signaller.complete(result));
+                }
+            }
+            Stage::Queued(_) | Stage::Gone => self.fail(DeviceErrorKind::Lost),
+        }
+    }
+
+    fn fail(&mut self, kind: DeviceErrorKind) {
+        // The buffers go first: a waiter that hears of the failure may rely on them being free.
+        self.stage = Stage::Gone;
+        if let Some(signaller) = self.signaller.take() {
+            let error = DeviceError::new(&self.device, self.step.name(), kind);
+            drop(signaller.complete(Err(error)));
+        }
+    }
+}
+
+impl<S: Step> Drop for TypedJob<S> {
+    fn drop(&mut self) {
+        self.fail(DeviceErrorKind::Lost);
+    }
+}
+
+/// Runs a step's body for the host on this thread; a panic becomes an error.
+pub(crate) fn compute_on_host<S: Step>(
+    device: &str,
+    step: &S,
+    input: S::Input,
+) -> Result<S::Output, DeviceError> {
+    // Unwind safety: the input is gone either way, and a step is shared and immutable from here.
+    match catch_unwind(AssertUnwindSafe(|| step.on_host(input))) {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(cause)) => Err(DeviceError::new(device, step.name(), DeviceErrorKind::Step(Arc::new(cause)))),
+        Err(payload) => Err(DeviceError::panicked(device, step.name(), &*payload)),
+    }
+}

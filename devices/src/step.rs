@@ -1,0 +1,62 @@
+//! [`Step`]: what an algorithm asks a device for.
+
+/// What an algorithm asks a device for: a named computation from an owned input to an owned output.
+///
+/// A step has one body per kind of device. [`on_host`](Self::on_host) is the reference that every other body must agree
+/// with. The step itself holds what stays the same between calls (configuration, conditions) and is shared by `Arc`; what
+/// changes from call to call is the input. It moves into the device and stays there until the device is done with it.
+///
+/// # Examples
+///
+/// ```
+/// use asynchrotron_devices::Step;
+///
+/// /// Multiplies energies by a calibration constant.
+/// struct Calibrate { factor: f32 }
+///
+/// impl Step for Calibrate {
+///     type Input = Vec<f32>;
+///     type Output = Vec<f32>;
+///
+///     fn name(&self) -> &str { "calibrate" }
+///     fn rows(&self, energies: &Vec<f32>) -> usize { energies.len() }
+///     fn bytes(&self, energies: &Vec<f32>) -> usize { size_of_val(&energies[..]) }
+///
+///     fn on_host(&self, mut energies: Vec<f32>) -> anyhow::Result<Vec<f32>> {
+///         energies.iter_mut().for_each(|energy| *energy *= self.factor);
+///         Ok(energies)
+///     }
+/// }
+/// ```
+pub trait Step: Send + Sync + 'static {
+    /// Moves into the device.
+    type Input: Send + 'static;
+    /// Moves out of the device.
+    type Output: Send + 'static;
+
+    /// The step's name in errors, reports and timelines. Devices also learn by it how long the step takes, so steps that
+    /// do different work should have different names.
+    fn name(&self) -> &str;
+
+    /// The weight of an input: how many elements (hits, tracks, candidates) it holds.
+    fn rows(&self, input: &Self::Input) -> usize;
+
+    /// How many bytes of this input a device with a memory of its own would copy. 0 by default.
+    fn bytes(&self, _input: &Self::Input) -> usize {
+        0
+    }
+
+    /// Whether the body on the host may wait for something other than the processor (a file, a lock, another thread).
+    /// Such a step never runs on a worker, however short it usually is. `false` by default.
+    fn may_block(&self) -> bool {
+        false
+    }
+
+    /// The body on the host, and the reference for all others.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes this input impossible to compute. It reaches the algorithm that awaits the step as the cause of a
+    /// [`DeviceError::Step`](crate::DeviceError::Step). A panic does as well.
+    fn on_host(&self, input: Self::Input) -> anyhow::Result<Self::Output>;
+}
