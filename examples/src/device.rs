@@ -1,18 +1,21 @@
 //! Where offloaded algorithms compute.
 
-use asynchrotron::Result;
+use std::sync::Arc;
 
-use crate::error::unknown;
+use asynchrotron::{Error, Result};
+use asynchrotron_devices::{Device, DeviceConfig, Devices, SelectError};
 
-/// The devices of this build, in the order in which `auto` prefers them, with a line on each.
-pub(crate) const DEVICES: &[(&str, &str)] = &[("host", "this machine's CPU, the reference for all others")];
+use crate::error::usage;
 
-/// Finds a device by the name that the user gave.
-pub(crate) fn select(name: &str) -> Result<&'static str> {
-    let known: Vec<&str> = std::iter::once("auto").chain(DEVICES.iter().map(|(name, _)| *name)).collect();
-    match known.iter().position(|known| *known == name) {
-        None => Err(unknown("device", name, &known)),
-        Some(0) => Ok(known[1]),
-        Some(i) => Ok(known[i]),
-    }
+/// What is here, and what is not.
+pub(crate) fn discover() -> Devices {
+    Devices::discover(&DeviceConfig::default())
+}
+
+/// Finds a device by the name that the user gave. A name that no machine has is a mistake of the user.
+pub(crate) fn select(name: &str) -> Result<Arc<dyn Device>> {
+    discover().select(name).map_err(|error| match error {
+        SelectError::Unknown { .. } => usage!("--device: {error}"),
+        error => Error::new(error),
+    })
 }

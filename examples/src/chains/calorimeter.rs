@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use asynchrotron::{Chain, Error, EventId, Handle, Result, source};
+use asynchrotron::{Chain, Error, EventContext, EventId, Handle, Result, source};
 use asynchrotron_algorithms::calorimeter::{
     Calibration, CalorimeterEvent, CellConfig, Cells, ClueClusterConfig, Clustering, Generator,
     GeneratorConfig, Geometry, LocalMaximumConfig, PulseConfig, Pulses, Quality, Waveforms, calibrate,
-    clusterize_local_maxima, clusterize_with_clue, find_pulses,
+    cell_points, clusterize_local_maxima, find_pulses, measure_clusters,
 };
+use asynchrotron_algorithms::clue::{Clue, ClueResult, Points};
+use asynchrotron_devices::Device;
 
 use super::{Generator as GeneratorRecipe, Recipe};
 use crate::device;
@@ -70,7 +72,7 @@ const PARAMETERS: &[Parameter] = &[
     number("log-weight", "4.2", "", "constant w0 of the logarithmic position weights"),
 ];
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Choices {
     pulses: PulseConfig,
     cells: CellConfig,
@@ -84,7 +86,7 @@ enum Clusterizer {
 }
 
 impl Choices {
-    fn of(parameters: &Values) -> Result<Self> {
+    fn of(parameters: &Values) -> Self {
         let number = |name| parameters.number(name);
         let pulses = PulseConfig { threshold_adc: number("pulse-threshold"), ..PulseConfig::default() };
         let cells =
@@ -105,15 +107,19 @@ impl Choices {
             config.clue.outlier_factor = number("outlier-factor");
             config.measure.energy_gev_min = number("cluster-energy-min");
             config.measure.log_weight = number("log-weight");
-            config.clue.validate().map_err(|error| usage!("{error}"))?;
             Clusterizer::Clue(config)
         };
-        Ok(Choices { pulses, cells, clusters })
+        Choices { pulses, cells, clusters }
     }
 }
 
 fn generator(seed: u64) -> Generator {
     Generator::new(GeneratorConfig { seed, ..GeneratorConfig::default() })
+}
+
+/// The detector is known before it is read out: it does not depend on the seed of what is generated in it.
+fn detector() -> Generator {
+    generator(0)
 }
 
 /// Event numbers → readouts. Generation is an algorithm like any other, so it runs on all workers.
@@ -132,41 +138,62 @@ fn decoded(chain: &mut Chain) -> Handle<Readout> {
     chain.algorithm("decode", (raw,), async |raw: Arc<RawReadout>| raw.decode())
 }
 
-/// Readouts → cells → clusters.
-fn reconstruct(
-    chain: &mut Chain,
-    readout: Handle<Readout>,
-    choices: &Choices,
-) -> (Handle<Cells>, Handle<Clustering>) {
-    let Choices { pulses, cells, clusters } = choices.clone();
-    // Detectors are known before they are read out: what generates events has nothing to do with these two but agreement.
-    let detector = generator(0);
-    let geometry = chain.conditions("geometry", Arc::new(detector.geometry().clone()));
-    let calibration = chain.conditions("calibration", Arc::new(detector.calibration()));
+/// Readouts → cells.
+fn reconstruct_cells(chain: &mut Chain, readout: Handle<Readout>, choices: &Choices) -> Handle<Cells> {
+    let Choices { pulses, cells, .. } = *choices;
+    let calibration = chain.conditions("calibration", Arc::new(detector().calibration()));
     let pulses = chain.algorithm("find_pulses", (readout,), move |readout: Arc<Readout>| async move {
         let waveforms: &Waveforms = &readout.waveforms;
         Ok::<_, Error>(find_pulses(&pulses, waveforms))
     });
-    let cells = chain.algorithm(
+    chain.algorithm(
         "calibrate",
         (calibration, pulses),
         move |calibration: Arc<Calibration>, pulses: Arc<Pulses>| async move {
             Ok::<_, Error>(calibrate(&cells, &calibration, &pulses))
         },
-    );
-    let clusters = chain.algorithm(
-        "clusterize",
-        (geometry, cells),
-        move |geometry: Arc<Geometry>, cells: Arc<Cells>| async move {
-            match &clusters {
-                Clusterizer::Clue(config) => {
-                    clusterize_with_clue(config, &geometry, &cells).map_err(Error::from)
-                }
-                Clusterizer::LocalMaximum(config) => Ok(clusterize_local_maxima(config, &geometry, &cells)),
-            }
-        },
-    );
-    (cells, clusters)
+    )
+}
+
+/// Cells → clusters.
+fn reconstruct_clusters(
+    chain: &mut Chain,
+    cells: Handle<Cells>,
+    choices: &Choices,
+    device: Arc<dyn Device>,
+) -> Result<Handle<Clustering>> {
+    let geometry = chain.conditions("geometry", Arc::new(detector().geometry().clone()));
+    match choices.clusters {
+        Clusterizer::LocalMaximum(config) => Ok(chain.algorithm(
+            "clusterize",
+            (geometry, cells),
+            move |geometry: Arc<Geometry>, cells: Arc<Cells>| async move {
+                Ok::<_, Error>(clusterize_local_maxima(&config, &geometry, &cells))
+            },
+        )),
+        Clusterizer::Clue(config) => {
+            let clue = Clue::new(config.clue, device).map_err(|error| usage!("{error}"))?;
+            let points = chain.algorithm(
+                "place_cells",
+                (geometry, cells),
+                async |geometry: Arc<Geometry>, cells: Arc<Cells>| {
+                    Ok::<_, Error>(cell_points(&geometry, &cells))
+                },
+            );
+            let groups =
+                chain.algorithm("clusterize", (points,), move |ctx: EventContext, points: Arc<Points>| {
+                    let clue = clue.clone();
+                    async move { clue.clusterize(&ctx, points).await }
+                });
+            Ok(chain.algorithm(
+                "measure",
+                (geometry, cells, groups),
+                move |geometry: Arc<Geometry>, cells: Arc<Cells>, groups: Arc<ClueResult>| async move {
+                    Ok::<_, Error>(measure_clusters(&config.measure, &geometry, &cells, groups.cluster()))
+                },
+            ))
+        }
+    }
 }
 
 /// What the sinks saw.
@@ -178,14 +205,15 @@ struct Seen {
 }
 
 fn build(settings: &Settings) -> Result<Built> {
-    let choices = Choices::of(settings.parameters())?;
-    device::select(settings.device())?;
+    let choices = Choices::of(settings.parameters());
+    let device = device::select(settings.device())?;
     let mut chain = Chain::new(RECIPE.name);
     let readout = match settings.input() {
         Some(_) => decoded(&mut chain),
         None => generated(&mut chain, settings.seed()),
     };
-    let (cells, clusters) = reconstruct(&mut chain, readout, &choices);
+    let cells = reconstruct_cells(&mut chain, readout, &choices);
+    let clusters = reconstruct_clusters(&mut chain, cells, &choices, device)?;
 
     let seen = Arc::new(Mutex::new(Seen::default()));
     let counted = seen.clone();
@@ -286,11 +314,11 @@ mod tests {
     #[test]
     fn the_defaults_of_the_table_are_those_of_the_algorithms() {
         let mut parameters = Values::defaults("parameter", PARAMETERS);
-        let choices = Choices::of(&parameters).unwrap();
+        let choices = Choices::of(&parameters);
         assert_eq!((choices.pulses, choices.cells), (PulseConfig::default(), CellConfig::default()));
         assert_eq!(choices.clusters, Clusterizer::Clue(ClueClusterConfig::default()));
         parameters.set_text("clusters", "local-max").unwrap();
-        let clusters = Choices::of(&parameters).unwrap().clusters;
+        let clusters = Choices::of(&parameters).clusters;
         assert_eq!(clusters, Clusterizer::LocalMaximum(LocalMaximumConfig::default()));
     }
 }

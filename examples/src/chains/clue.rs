@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use asynchrotron::{Chain, Error, EventId, Result};
-use asynchrotron_algorithms::clue::{ClueConfig, ClueResult, Points, clusterize};
-use asynchrotron_devices::Offsets;
+use asynchrotron::{Chain, EventContext, EventId, Result};
+use asynchrotron_algorithms::clue::{Clue, ClueConfig, ClueResult, Points};
 
 use super::Recipe;
 use crate::device;
@@ -46,18 +45,16 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-fn config(parameters: &Values) -> Result<ClueConfig> {
+fn config(parameters: &Values) -> ClueConfig {
     let period = parameters.number("y-period");
-    let config = ClueConfig {
+    ClueConfig {
         density_radius: parameters.number("dc"),
         seed_density: parameters.number("rhoc"),
         outlier_factor: parameters.number("outlier-factor"),
         y_period: (period != 0.0).then_some(period),
         points_per_tile: u32::try_from(parameters.count("points-per-tile").unwrap_or_default())
             .unwrap_or(u32::MAX),
-    };
-    config.validate().map_err(|error| usage!("{error}"))?;
-    Ok(config)
+    }
 }
 
 #[derive(Default)]
@@ -76,13 +73,13 @@ impl Counts {
 }
 
 fn build(settings: &Settings) -> Result<Built> {
-    let config = config(settings.parameters())?;
-    device::select(settings.device())?;
+    let clue = Clue::new(config(settings.parameters()), device::select(settings.device())?);
+    let clue = clue.map_err(|error| usage!("{error}"))?;
     let mut chain = Chain::new("clue");
     let points = chain.source::<Points>("points");
-    let clusters = chain.algorithm("clusterize", (points,), move |points: Arc<Points>| async move {
-        let points: &Points = &points;
-        clusterize(&config, points, &Offsets::single(points.len())).map_err(Error::from)
+    let clusters = chain.algorithm("clusterize", (points,), move |ctx: EventContext, points: Arc<Points>| {
+        let clue = clue.clone();
+        async move { clue.clusterize(&ctx, points).await }
     });
 
     let counts = Arc::new(Mutex::new(Counts::default()));

@@ -7,7 +7,7 @@ use asynchrotron::Result;
 use super::print;
 use crate::bench::BENCHMARKS;
 use crate::chains::{GENERATORS, RECIPES, Recipe};
-use crate::device::DEVICES;
+use crate::device::discover;
 use crate::options::{RunArguments, Settings};
 
 pub(crate) fn list() -> Result<()> {
@@ -24,8 +24,8 @@ pub(crate) fn list() -> Result<()> {
         let _ = writeln!(text, "  {name}");
     }
     text += "\nDevices (--device)\n";
-    for (name, doc) in DEVICES {
-        let _ = writeln!(text, "  {name:<16} {doc}");
+    for line in discover().to_string().lines() {
+        let _ = writeln!(text, "  {line}");
     }
     print(&text)
 }
