@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let _trace = settings.trace().map(|path| trace_guard(&path)).transpose()?;
     let (report, result) = conduct(job, config)?;
     if let Some(report) = report {
-        print(&report.to_string())?;
+        print(&format!("{}\n", report.to_string().trim_end()))?;
     }
-    print(&result?)
+    print(&format!("\n{}", result?))
 }

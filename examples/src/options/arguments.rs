@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Runs chains of reconstruction algorithms on events, many at a time.
 #[derive(Parser, Debug)]
-#[command(name = "asynchrotron", version, allow_negative_numbers = true, disable_help_subcommand = true)]
+#[command(name = "asynchrotron", version, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -16,6 +16,7 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run a chain
+    #[command(allow_negative_numbers = true)]
     Run(Box<RunArguments>),
     /// List chains with their algorithms and parameters, generators, benchmarks and devices
     List,
@@ -178,7 +179,7 @@ pub(crate) fn parse_arguments() -> Result<Command, ExitCode> {
         let text = error.to_string();
         let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        let line = lines.join(" ");
+        let line = lines.join(" ").replace(" tip: ", "; ");
         eprintln!("asynchrotron: {}", line.strip_prefix("error: ").unwrap_or(&line));
         ExitCode::from(2)
     })
