@@ -6,7 +6,7 @@
 //! | [`commands`] | one file per subcommand |
 //! | [`chains`] | the chains that can be named on the command line, each a function that builds one |
 //! | [`io`] | sources and sinks: CSV, Parquet |
-//! | [`bench`] | the benchmarks that can be named on the command line |
+//! | [`mod@bench`] | the benchmarks that can be named on the command line |
 //!
 //! Exit codes: 0 the job is done (skipped events are counted in the report), 1 it failed, 2 the command line or the
 //! configuration makes no sense, 130 interrupted twice.

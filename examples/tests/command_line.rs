@@ -94,7 +94,7 @@ fn flags_win_over_p_and_p_over_the_file_and_the_chains_table_over_the_shared_one
         folder.run(&format!("run clue --dump-config --config c.toml {flags}")).assert_ok().stdout.clone()
     };
     let has = |dump: &str, line: &str| {
-        assert!(dump.lines().any(|held| held.starts_with(line)), "no `{line}` in {dump}")
+        assert!(dump.lines().any(|held| held.starts_with(line)), "no `{line}` in {dump}");
     };
     let file = dump("");
     for line in ["slots = 3 ", "deadline-ms = 7 ", "dc = 1.0 ", "rhoc = 2.0 ", "outlier-factor = 3.0 "] {

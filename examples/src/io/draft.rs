@@ -33,7 +33,14 @@ impl Seal {
 impl Draft {
     /// Creates the file under its other name.
     pub(crate) fn create(path: &Path) -> Result<(Draft, File, Seal)> {
-        let special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        let device = path.parent() == Some(Path::new("/dev"))
+            || path.starts_with("/dev/fd")
+            || path.starts_with("/proc");
+        let special = device || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        // The target of a link is replaced, not the link.
+        let is_link = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        let target = if is_link && !special { std::fs::canonicalize(path).ok() } else { None };
+        let path = target.as_deref().unwrap_or(path);
         let partial = (!special).then(|| {
             let mut name = path.as_os_str().to_owned();
             name.push(".partial");
@@ -41,7 +48,7 @@ impl Draft {
         });
         let file = match &partial {
             Some(partial) => File::create(partial),
-            None => File::options().write(true).open(path),
+            None => File::options().append(true).open(path),
         };
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         let sealed = Arc::<AtomicBool>::default();
@@ -56,7 +63,10 @@ impl Draft {
     /// Gives the file its name.
     pub(crate) fn publish(mut self) -> Result<()> {
         match self.partial.take() {
-            Some(partial) => std::fs::rename(&partial, &self.path)
+            // To the disk before it gets its name: a power cut leaves no half file either.
+            Some(partial) => File::open(&partial)
+                .and_then(|file| file.sync_all())
+                .and_then(|()| std::fs::rename(&partial, &self.path))
                 .with_context(|| format!("cannot rename {} to {}", partial.display(), self.path.display())),
             None => Ok(()),
         }

@@ -24,6 +24,9 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 
+use parquet::basic::Compression;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+
 use super::parquet_sink::{list_column, rows};
 use super::readout::{RawReadout, RawTruth, Readout};
 use crate::job::Fault;
@@ -94,6 +97,7 @@ impl EventsParquet {
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
             .with_context(|| format!("{}: not a Parquet file, or cut short", path.display()))?;
         let has_truth = check_columns(builder.schema()).with_context(|| path.display().to_string())?;
+        check_compression(builder.metadata()).with_context(|| path.display().to_string())?;
         let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
         ensure!(rows > 0, "{}: there are no events in the file", path.display());
         let wanted = wanted(has_truth);
@@ -177,6 +181,20 @@ fn check_columns(schema: &Schema) -> Result<bool> {
         }
     }
     Ok(has_truth)
+}
+
+/// Better said before the first event than in the middle.
+fn check_compression(metadata: &ParquetMetaData) -> Result<()> {
+    for column in metadata.row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        match column.compression() {
+            Compression::UNCOMPRESSED | Compression::SNAPPY => {}
+            other => {
+                let name = column.column_path();
+                bail!("column {name}: expected Snappy or no compression, found {other}");
+            }
+        }
+    }
+    Ok(())
 }
 
 struct Row<'a> {

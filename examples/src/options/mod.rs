@@ -1,6 +1,6 @@
 //! What the user chose.
 //!
-//! Parsed first, resolved after: [`arguments`] knows flags as text, [`file`] knows TOML, and [`settings`] puts them over
+//! Parsed first, resolved after: [`arguments`] knows flags as text, [`mod@file`] knows TOML, and [`settings`] puts them over
 //! the defaults that [`parameter`] tables declare: file, then `-P`, then flags. Nothing else in the workspace sees a
 //! flag.
 
