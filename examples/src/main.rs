@@ -22,7 +22,6 @@ mod io;
 mod job;
 mod options;
 mod progress;
-mod trace;
 
 use std::process::ExitCode;
 

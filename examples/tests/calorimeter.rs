@@ -67,6 +67,35 @@ fn output_does_not_depend_on_threads_and_slots() {
 }
 
 #[test]
+fn a_trace_is_written_and_changes_nothing() {
+    let folder = Folder::new();
+    let plain = folder.run("run calorimeter --events 20 --ordered --output a.parquet");
+    let traced = folder.run("run calorimeter --events 20 --ordered --output b.parquet --trace t.json");
+    assert_eq!(plain.assert_ok().summary(), traced.assert_ok().summary());
+    assert!(
+        std::fs::read(folder.path("a.parquet")).unwrap() == std::fs::read(folder.path("b.parquet")).unwrap()
+    );
+    let records: serde_json::Value = serde_json::from_str(&folder.read("t.json")).unwrap();
+    let polls = records
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|record| record["name"] == "find_pulses" && record["ph"] == "B");
+    assert_eq!(polls.count(), 20);
+    folder
+        .run("run calorimeter --events 1 --trace no/t.json")
+        .assert_fails(1, &["cannot write the trace no/t.json"]);
+}
+
+#[test]
+fn events_past_their_deadline_are_given_up_and_counted() {
+    let folder = Folder::new();
+    let finished = folder.run("run calorimeter --events 5 --deadline-ms 0 --on-error skip");
+    assert!(finished.assert_ok().stdout.contains("5 events failed (5 of them timed out)"), "{finished:#?}");
+    assert_eq!(finished.summary(), "0 clusters in 0 events\n");
+}
+
+#[test]
 fn an_output_says_where_it_comes_from() {
     let folder = Folder::new();
     folder.run("run calorimeter --events 2 --seed 9 -P dc=1.25 --output o.parquet").assert_ok();
@@ -156,5 +185,10 @@ fn an_event_that_makes_no_sense_fails_alone() {
         assert!(skipped.stdout.contains(part), "no `{part}` in {}", skipped.stdout);
     }
     assert_eq!(skipped.summary(), "0 clusters in 2 events\n");
+    let retried = folder.run("run calorimeter --input p.parquet --on-error retry=3,skip");
+    assert!(
+        retried.assert_ok().stdout.contains("2 events failed (0 of them timed out), 6 attempts"),
+        "{retried:#?}"
+    );
     assert_eq!(parquet_rows(&folder.path("o.parquet")).len(), 2);
 }

@@ -23,6 +23,7 @@ fn run(name: &str, threads: usize, slots: usize, n: u64, build: impl Fn(&mut Cha
     println!("{name:10} {threads} threads {slots} slots {:9.0} ev/s {:6.0} ns/ev", n as f64 / best, best * 1e9 / n as f64);
 }
 fn main() {
+    if std::env::args().nth(1).is_some() { let n: u64 = std::env::args().nth(1).unwrap().parse().unwrap(); run("one", 1, 8, n, |c, h| c.algorithm("double", (h,), double)); run("chain16", 1, 8, n / 10, |c, mut h| { for i in 0..16 { h = c.algorithm(&format!("d{i}"), (h,), double) } h }); return }
     for t in [1, 2] {
         for slots in [8, 64] {
             run("one", t, slots, 2_000_000, |c, h| c.algorithm("double", (h,), double));

@@ -29,7 +29,7 @@ use crate::sink::{Outlet, Sink};
 /// let total = chain.algorithm("sum", (energies,), sum);
 /// chain.sink("print", total, |event, total: Arc<f32>| { println!("{event}: {total} MeV"); Ok(()) });
 ///
-/// let report = Scheduler::default().run(chain, source::from_iter([vec![4, 8], vec![100]]))?;
+/// let report = Scheduler::default().run(chain, source::from_iter([vec![4u16, 8], vec![100]]))?;
 /// assert_eq!(report.events, 2);
 /// # Ok::<(), Error>(())
 /// ```

@@ -63,7 +63,7 @@ impl EventContext {
     ///     Ok(*ctx.get(refined).await?)
     /// });
     /// chain.sink("energy", energy, |_, _: Arc<f32>| Ok(()));
-    /// let events = vec![vec![1.0], vec![60.0, 60.0]];
+    /// let events = vec![vec![1.0_f32], vec![60.0, 60.0]];
     /// let report = Scheduler::default().run(chain, source::from_iter(events))?;
     /// assert_eq!(report.algorithm("refine").unwrap().calls, 1);
     /// # Ok::<(), Error>(())

@@ -308,9 +308,9 @@ impl Group {
     fn outcome(&self) -> Option<Result<(), Failure>> {
         let mut complete = true;
         for &root in &self.plan.roots {
-            match self.cells[root].try_get() {
-                Some(Err(failure)) => return Some(Err(failure)),
-                Some(Ok(_)) => {}
+            match self.cells[root].with(|outcome| outcome.as_ref().err().cloned()) {
+                Some(Some(failure)) => return Some(Err(failure)),
+                Some(None) => {}
                 None => complete = false,
             }
         }

@@ -1,12 +1,15 @@
 //! The benchmarks: `asynchrotron bench <name>`.
 
+mod machine;
+mod overhead;
+
 use asynchrotron::Result;
 
 /// Measures, and prints what it found: as one JSON object if so asked, else as text.
 pub(crate) type Benchmark = fn(json: bool) -> Result<()>;
 
 /// The benchmarks by name.
-pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[];
+pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[("overhead", overhead::run)];
 
 /// Runs a benchmark.
 pub(crate) fn run(name: &str, json: bool) -> Result<()> {

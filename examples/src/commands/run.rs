@@ -1,11 +1,11 @@
 //! `asynchrotron run`.
 
 use asynchrotron::Result;
+use asynchrotron::timeline::Timeline;
 
 use super::{conduct, print};
 use crate::chains::{RECIPES, find_recipe};
 use crate::options::{RunArguments, Settings};
-use crate::trace::trace_guard;
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let recipe = find_recipe(&arguments.chain)?;
@@ -20,10 +20,13 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             format!("threads     {}\nslots       {}\n", config.resolved_threads(), config.resolved_slots());
         return print(&(job.plan() + &threads));
     }
-    let _trace = settings.trace().map(|path| trace_guard(&path)).transpose()?;
+    let timeline = settings.trace().map(Timeline::to_file).transpose()?;
     let (report, result) = conduct(job, config)?;
+    let traced = timeline.map_or(Ok(()), Timeline::finish);
     if let Some(report) = report {
         print(&format!("{}\n", report.to_string().trim_end()))?;
     }
-    print(&format!("\n{}", result?))
+    print(&format!("\n{}", result?))?;
+    // The job is what was asked for: a trace that is incomplete comes second.
+    traced
 }

@@ -115,6 +115,12 @@ impl<T: Clone> ProductCell<T> {
         self.slot.with(T::clone)
     }
 
+    /// Looks at the value, if it is there, without cloning it: one load.
+    #[inline]
+    pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        self.slot.with(look)
+    }
+
     /// Whether the value is there.
     #[inline]
     pub fn is_ready(&self) -> bool {

@@ -194,26 +194,28 @@ impl ReadySet {
     ///
     /// A parent may be dropped in any state; later marks wake a waker that has nothing to poll.
     pub fn finish(&self, waker: &Waker) -> Finish {
+        if self.state.load(Ordering::Relaxed) == SIGNALLED && !broken::is(Fault::ReadyForgetsRecheck) {
+            self.lower_signal(); // (5), or nothing if the marks have been taken already
+        }
         if self.taken.load(Ordering::Relaxed) != 0 || self.is_marked() {
             return Finish::More;
-        }
-        if self.state.load(Ordering::Relaxed) == SIGNALLED && !broken::is(Fault::ReadyForgetsRecheck) {
-            return self.go_on();
         }
         if broken::is(Fault::ReadyForgetsRecheck) || broken::is(Fault::ReadyRegistersLate) {
             return self.finish_broken(waker);
         }
         self.register(waker);
         match self.state.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => Finish::Idle,  // (4)
-            Err(_) => self.go_on(), // (5)
+            Ok(_) => Finish::Idle, // (4)
+            Err(_) => {
+                self.lower_signal(); // (5)
+                Finish::More
+            }
         }
     }
 
-    fn go_on(&self) -> Finish {
-        // A swap, not a store: it has to acquire the marks whose signal it overwrites.
+    /// Back to POLLING. A swap, not a store: it has to acquire the marks whose signal it overwrites.
+    fn lower_signal(&self) {
         self.state.swap(POLLING, Ordering::AcqRel); // (c)
-        Finish::More
     }
 
     fn is_marked(&self) -> bool {
@@ -239,7 +241,11 @@ impl ReadySet {
         }
         let slept = self.state.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Relaxed);
         self.register(waker);
-        if slept.is_ok() { Finish::Idle } else { self.go_on() }
+        if slept.is_err() {
+            self.lower_signal();
+            return Finish::More;
+        }
+        Finish::Idle
     }
 }
 

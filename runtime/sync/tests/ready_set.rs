@@ -1,5 +1,7 @@
-#![cfg(not(any(loom, shuttle)))]
 //! Ready sets: marks are never lost, and an awake parent is not woken.
+#![allow(missing_docs)] // lost with the rest where the cfg empties the file
+#![cfg(not(any(loom, shuttle)))]
+
 mod support;
 
 use std::task::Waker;
@@ -63,13 +65,11 @@ fn polling_parent_is_not_woken_but_told() {
 }
 
 #[test]
-fn mark_taken_in_the_same_poll_costs_one_more_look() {
+fn mark_taken_in_the_same_poll_needs_no_other_look() {
     let set = ReadySet::new(4);
     set.start();
     set.mark(2);
     assert_eq!(drain(&set), [2]);
-    assert_eq!(set.finish(Waker::noop()), Finish::More);
-    assert_eq!(set.take(), None);
     assert_eq!(set.finish(Waker::noop()), Finish::Idle);
 }
 

@@ -1,6 +1,13 @@
 //! What several tests need: wakers that count, a poll by hand, and a `block_on` for real threads.
 #![allow(dead_code, unreachable_pub)] // each test uses its part
 
+#[cfg(loom)]
+pub mod explore;
+#[cfg(not(loom))]
+pub mod job;
+#[cfg(any(loom, shuttle))]
+pub mod refute;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
