@@ -8,8 +8,8 @@ use std::process::{Child, Command};
 
 use support::{Folder, parquet_rows};
 
-fn interrupt(child: &Child) {
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+fn send(signal: &str, child: &Child) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
@@ -21,7 +21,7 @@ fn the_first_interrupt_drains_and_the_files_are_closed_well() {
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
     assert!(line.contains(" of 100000000 events, "), "{line}");
-    interrupt(&child);
+    send("-INT", &child);
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -35,6 +35,17 @@ fn the_first_interrupt_drains_and_the_files_are_closed_well() {
         events > 0 && stdout.starts_with(&format!("Processed {events} events in ")),
         "{events}: {stdout}"
     );
+}
+
+#[test]
+fn a_crash_leaves_no_half_file_under_the_final_name() {
+    let folder = Folder::new();
+    let mut child = folder.command("run calorimeter --events 100000000 --output o.parquet").spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    send("-KILL", &child);
+    assert_eq!(child.wait().unwrap().code(), None);
+    assert_eq!(folder.files(), ["o.parquet.partial"]);
 }
 
 #[test]
@@ -52,7 +63,7 @@ fn the_second_interrupt_leaves_at_once() {
             line.clear();
             assert!(stderr.read_line(&mut line).unwrap() > 0, "no line `{expected}…`");
         }
-        interrupt(&child);
+        send("-INT", &child);
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(!folder.path("o.csv").exists());

@@ -95,6 +95,20 @@ fn events_in_quarantine_can_be_replayed_alone() {
 }
 
 #[test]
+fn output_does_not_depend_on_threads_and_slots() {
+    let folder = Folder::new();
+    let generated = folder.run("generate points --events 25 --seed 3 --out p.csv");
+    assert_eq!(generated.assert_ok().stdout, "wrote 25 events to p.csv\n");
+    for (threads, slots) in [(1, 1), (1, 64), (2, 1), (2, 64)] {
+        let name = format!("{threads}-{slots}.csv");
+        let flags = format!("--threads {threads} --slots {slots} --ordered --output {name}");
+        let finished = folder.run(&format!("run clue --input p.csv {flags}"));
+        assert!(finished.assert_ok().stdout.contains("Processed 25 events"), "{finished:#?}");
+        assert!(folder.read(&name) == folder.read("1-1.csv"), "{name}");
+    }
+}
+
+#[test]
 fn skip_and_events_choose_events() {
     let folder = Folder::new();
     let rows: String = (0..10).map(|event| format!("{event},0,0,1\n")).collect();

@@ -27,8 +27,13 @@ fn main() -> Result<()> {
 
     // Sinks see events in the order of the source only if asked. An event without hits fails alone: the report names it.
     let config = Config { ordered: true, on_error: "skip".parse()?, ..Config::default() };
-    let events = vec![vec![400, 80], vec![1000], vec![], vec![4, 4, 4]];
+    let events = vec![vec![400_u16, 80], vec![1000], vec![], vec![4, 4, 4]];
     let report = Scheduler::new(config).run(chain, source::from_iter(events))?;
     print!("{report}");
     Ok(())
+}
+
+#[test]
+fn the_tutorial_runs() -> Result<()> {
+    main()
 }

@@ -1,10 +1,13 @@
 //! The chain `clue`: points from a CSV file, clustered.
 
+mod toy;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asynchrotron::{Chain, EventContext, EventId, Result};
 use asynchrotron_algorithms::clue::{Clue, ClueConfig, ClueResult, Points};
 
+pub(crate) use self::toy::GENERATOR;
 use super::Recipe;
 use crate::device;
 use crate::error::usage;

@@ -38,7 +38,7 @@ pub(crate) struct Generator {
 }
 
 /// What can be generated.
-pub(crate) const GENERATORS: &[Generator] = &[calorimeter::GENERATOR];
+pub(crate) const GENERATORS: &[Generator] = &[calorimeter::GENERATOR, clue::GENERATOR];
 
 pub(crate) fn find_recipe(name: &str) -> Result<&'static Recipe> {
     let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();

@@ -25,13 +25,10 @@ impl ClueCsv {
     pub(crate) fn create(path: &Path) -> Result<(Self, Draft)> {
         let (draft, file, seal) = Draft::create(path)?;
         let path = path.display().to_string();
-        let mut csv = ClueCsv { file: BufWriter::new(file), seal, path };
-        csv.write_all("index,event,rho,delta,nh,is_seed,cluster\n")?;
-        Ok((csv, draft))
-    }
-
-    fn write_all(&mut self, text: &str) -> Result<()> {
-        self.file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.path))
+        let mut file = BufWriter::new(file);
+        writeln!(file, "index,event,rho,delta,nh,is_seed,cluster")
+            .with_context(|| format!("cannot write {path}"))?;
+        Ok((ClueCsv { file, seal, path }, draft))
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | reads or writes |
 //! |---|---|
 //! | [`points_csv`] | points for CLUE, row by row |
+//! | [`points_csv_sink`] | generated points, row by row |
 //! | [`clue_csv`] | CLUE's result, a row for each point |
 //! | [`events_parquet`] | generated calorimeter events, with their truth |
 //! | [`clusters_parquet`] | calorimeter clusters, a row for each event |
@@ -21,6 +22,7 @@ mod draft;
 mod events_parquet;
 mod parquet_sink;
 mod points_csv;
+mod points_csv_sink;
 mod readout;
 mod seen;
 
@@ -30,4 +32,5 @@ pub(crate) use draft::Draft;
 pub(crate) use events_parquet::{EventsParquet, event_rows};
 pub(crate) use parquet_sink::ParquetSink;
 pub(crate) use points_csv::PointsCsv;
+pub(crate) use points_csv_sink::PointsCsvSink;
 pub(crate) use readout::{RawReadout, Readout};
