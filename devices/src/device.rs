@@ -114,7 +114,7 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn drain(&self) -> Drain;
 }
 
-impl dyn Device {
+impl dyn Device + '_ {
     /// Computes one step: waits for a lane, submits, and waits for the output.
     ///
     /// A step that the device runs [inline](Device::inline) takes no lane and waits for nothing.

@@ -175,3 +175,91 @@ pub(crate) fn compute_on_host<S: Step>(
         Err(payload) => Err(DeviceError::panicked(device, step.name(), &*payload)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    struct Double;
+
+    impl Step for Double {
+        type Input = Arc<u32>;
+        type Output = u32;
+
+        fn name(&self) -> &str {
+            "double"
+        }
+
+        fn rows(&self, input: &Arc<u32>) -> usize {
+            **input as usize
+        }
+
+        fn bytes(&self, _: &Arc<u32>) -> usize {
+            4
+        }
+
+        fn on_host(&self, input: Arc<u32>) -> anyhow::Result<u32> {
+            Ok(*input * 2)
+        }
+    }
+
+    fn job() -> (Job, Completion<u32, DeviceError>, Arc<u32>) {
+        let input = Arc::new(21);
+        let (job, completion) = Job::new("here", Arc::new(Double), input.clone());
+        (job, completion, input)
+    }
+
+    fn poll(completion: &mut Completion<u32, DeviceError>) -> Poll<Result<u32, String>> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        std::pin::Pin::new(completion).poll(cx).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn completes_with_what_was_computed_once() {
+        let (mut job, mut completion, input) = job();
+        assert_eq!((job.step(), job.rows(), job.bytes(), job.is_abandoned()), ("double", 21, 4, false));
+        job.compute_on_host();
+        job.compute_on_host();
+        assert_eq!(Arc::strong_count(&input), 1);
+        assert_eq!(poll(&mut completion), Poll::Pending);
+        job.complete();
+        assert_eq!(poll(&mut completion), Poll::Ready(Ok(42)));
+    }
+
+    #[test]
+    fn dropped_at_any_stage_is_lost_and_frees_the_input() {
+        for computed in [false, true] {
+            let (mut job, mut completion, input) = job();
+            if computed {
+                job.compute_on_host();
+            }
+            drop(job);
+            let lost = "device `here` dropped step `double` without completing it";
+            assert_eq!(poll(&mut completion), Poll::Ready(Err(lost.to_owned())));
+            assert_eq!(Arc::strong_count(&input), 1);
+        }
+    }
+
+    #[test]
+    fn completed_before_it_was_computed_is_lost() {
+        let (job, mut completion, _) = job();
+        job.complete();
+        assert!(poll(&mut completion).is_ready());
+    }
+
+    #[test]
+    fn fails_with_the_devices_error() {
+        let (job, mut completion, _) = job();
+        job.fail(DeviceErrorKind::OutOfMemory);
+        let text = "the input of step `double` does not fit into the memory of device `here`";
+        assert_eq!(poll(&mut completion), Poll::Ready(Err(text.to_owned())));
+    }
+
+    #[test]
+    fn knows_that_its_waiter_has_left() {
+        let (job, completion, _) = job();
+        drop(completion);
+        assert!(job.is_abandoned());
+    }
+}
