@@ -10,15 +10,13 @@ const INTERRUPTED: i32 = 130;
 
 /// On Ctrl-C (or SIGTERM, which batch systems send before they kill), asks the job to drain; the second time leaves at
 /// once.
-pub(crate) fn drain_on_interrupt(stop: Stop) -> Result<()> {
+pub(crate) fn drain_on_interrupt(stop: Stop, announce: impl Fn(&str) + Send + 'static) -> Result<()> {
     let asked = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if asked.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED);
         }
-        eprintln!(
-            "asynchrotron: interrupted: the events in flight are being finished (again: leave at once)"
-        );
+        announce("asynchrotron: interrupted: the events in flight are being finished (again: leave at once)");
         stop.drain();
     })
     .context("cannot handle interrupts")

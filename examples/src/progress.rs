@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use asynchrotron::{Progress, Ticker};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,21 +23,23 @@ impl ProgressDisplay {
         if stderr().is_terminal() { Self::bar() } else { Self::lines() }
     }
 
+    /// Prints a line on stderr, above the bar if there is one.
+    pub(crate) fn announcer(&self) -> impl Fn(&str) + Send + 'static {
+        let bar = self.bar.clone();
+        move |text| match &bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
+        }
+    }
+
     fn bar() -> Self {
-        let bar = ProgressBar::no_length();
+        let bar =
+            ProgressBar::no_length().with_style(style("{spinner} {pos} events, {rate}, {elapsed}{msg}"));
         let shown = bar.clone();
         let ticker = Ticker::new(BAR_INTERVAL, move |progress| {
             if let Some(total) = progress.total.filter(|total| shown.length() != Some(*total)) {
-                let template = "{wide_bar} {pos}/{len} events {per_sec}, {eta} left{msg}";
-                shown.set_style(
-                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-                );
+                shown.set_style(style("{wide_bar} {pos}/{len} events, {rate}, {eta} left{msg}"));
                 shown.set_length(total);
-            } else if progress.total.is_none() {
-                let template = "{spinner} {pos} events {per_sec}, {elapsed}{msg}";
-                shown.set_style(
-                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-                );
             }
             if progress.failed > 0 {
                 shown.set_message(format!(", {} failed", progress.failed));
@@ -64,6 +66,14 @@ impl ProgressDisplay {
         });
         ProgressDisplay { bar: None, ticker }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn is no reason to end a job.
+        let _ = write!(text, "{:.0} events/s", state.per_sec());
+    })
 }
 
 impl Drop for ProgressDisplay {

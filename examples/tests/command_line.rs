@@ -76,7 +76,11 @@ fn bad_values_are_answered_with_what_was_expected() {
     folder
         .run("run clue --input p.csv --rhoc -1")
         .assert_fails(2, &["seed_density = -1 must not be negative"]);
-    folder.run("run clue --input p.csv --output p.csv").assert_fails(2, &["--output: p.csv is the input"]);
+    folder.run("run clue --input p.csv --output p.csv").assert_fails(2, &["--output: p.csv is the --input"]);
+    folder
+        .run("run clue --input p.csv --trace ./p.csv")
+        .assert_fails(2, &["--trace: ./p.csv is the --input"]);
+    assert_eq!(folder.read("p.csv"), POINTS);
     folder.run("run clue").assert_fails(2, &["needs --input"]);
     folder
         .run("run calorimeter -P clusters=kmeans")
@@ -133,6 +137,7 @@ fn a_dry_run_checks_everything_and_leaves_nothing() {
         "reads       p.csv",
         "algorithm   clusterize (points)",
         "writes      o.csv",
+        "device      host",
         "threads     3",
     ] {
         assert!(plan.assert_ok().stdout.contains(line), "{plan:#?}");

@@ -25,20 +25,16 @@ pub(crate) const RECIPE: Recipe = Recipe {
     job,
 };
 
-const fn number(
-    name: &'static str,
-    default: &'static str,
-    unit: &'static str,
-    doc: &'static str,
-) -> Parameter {
-    Parameter { name, kind: Kind::Number, default, unit, doc }
-}
-
 const PARAMETERS: &[Parameter] = &[
-    number("dc", "20", "unit of x", "radius within which points add to each other's density"),
-    number("rhoc", "25", "unit of weight", "least density of a seed"),
-    number("outlier-factor", "2", "dc", "radius within which a point looks for its nearest higher"),
-    number("y-period", "0", "unit of x", "period of y if it is an angle; 0: it is not"),
+    Parameter::number("dc", "20", "unit of x", "radius within which points add to each other's density"),
+    Parameter::number("rhoc", "25", "unit of weight", "least density of a seed"),
+    Parameter::number(
+        "outlier-factor",
+        "2",
+        "dc",
+        "radius within which a point looks for its nearest higher",
+    ),
+    Parameter::number("y-period", "0", "unit of x", "period of y if it is an angle; 0: it is not"),
     Parameter {
         name: "points-per-tile",
         kind: Kind::Count,
@@ -105,8 +101,9 @@ fn build(settings: &Settings) -> Result<Built> {
 }
 
 fn job(settings: &Settings) -> Result<Job> {
-    let input =
-        settings.input().ok_or_else(|| usage!("the chain clue needs --input FILE: {}", RECIPE.reads))?;
+    let input = settings.input().ok_or_else(|| {
+        usage!("the chain clue needs --input FILE: {} (`generate points` makes one)", RECIPE.reads)
+    })?;
     let fault = Fault::default();
     let source = PointsCsv::open(&input, fault.clone())?;
     let reads = source.describe();

@@ -27,8 +27,8 @@ pub(crate) fn execute(command: Command) -> Result<()> {
 
 /// Runs a job with progress on stderr and Ctrl-C in hand. The report is there if any event was run.
 fn conduct(job: Job, config: Config) -> Result<(Option<Report>, Result<String>)> {
-    drain_on_interrupt(config.stop.clone())?;
     let display = ProgressDisplay::new();
+    drain_on_interrupt(config.stop.clone(), display.announcer())?;
     let scheduler = Scheduler::new(Config { ticker: Some(display.ticker.clone()), ..config });
     Ok(job.run(&scheduler))
 }

@@ -5,6 +5,7 @@ use asynchrotron::timeline::Timeline;
 
 use super::{conduct, print};
 use crate::chains::{RECIPES, find_recipe};
+use crate::device;
 use crate::options::{RunArguments, Settings};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
@@ -16,9 +17,13 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let config = settings.config()?;
     let job = (recipe.job)(&settings)?;
     if arguments.dry_run {
-        let threads =
-            format!("threads     {}\nslots       {}\n", config.resolved_threads(), config.resolved_slots());
-        return print(&(job.plan() + &threads));
+        let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
+        let device = device::select(settings.device())?;
+        let plan = job.plan();
+        return print(&format!(
+            "{plan}device      {}\nthreads     {threads}\nslots       {slots}\n",
+            device.name()
+        ));
     }
     let timeline = settings.trace().map(Timeline::to_file).transpose()?;
     let (report, result) = conduct(job, config)?;

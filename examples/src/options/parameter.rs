@@ -21,6 +21,17 @@ pub(crate) struct Parameter {
     pub(crate) doc: &'static str,
 }
 
+impl Parameter {
+    pub(crate) const fn number(
+        name: &'static str,
+        default: &'static str,
+        unit: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Parameter { name, kind: Kind::Number, default, unit, doc }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Count,

@@ -89,14 +89,20 @@ impl Settings {
         Ok(Settings { chain: recipe.name, general, parameters })
     }
 
+    /// No file may be read and written, or written twice.
     fn check(&self) -> Result<()> {
-        if let (Some(input), Some(output)) = (self.input(), self.output())
-            && (input == output
-                || std::fs::canonicalize(&input)
-                    .ok()
-                    .is_some_and(|file| std::fs::canonicalize(&output).is_ok_and(|output| file == output)))
-        {
-            return Err(usage!("--output: {} is the input: it would be lost", output.display()));
+        let files = [("input", self.input()), ("output", self.output()), ("trace", self.trace())];
+        for (i, (name, file)) in files.iter().enumerate() {
+            for (other_name, other) in &files[..i] {
+                if let (Some(file), Some(other)) = (file, other)
+                    && is_same_file(file, other)
+                {
+                    return Err(usage!(
+                        "--{name}: {} is the --{other_name}: it would be lost",
+                        file.display()
+                    ));
+                }
+            }
         }
         Ok(())
     }
@@ -175,6 +181,11 @@ impl Settings {
         let Settings { chain, general, parameters } = self;
         format!("{}[{chain}]\n{}", general.to_toml(false, NO_INFLUENCE), parameters.to_toml(false, &[]))
     }
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let real = |path| std::fs::canonicalize(path).ok();
+    a == b || real(a).is_some_and(|a| real(b) == Some(a))
 }
 
 #[cfg(test)]

@@ -4,15 +4,6 @@ use asynchrotron_algorithms::calorimeter::{CellConfig, ClueClusterConfig, LocalM
 
 use crate::options::{Kind, Parameter, Values};
 
-const fn number(
-    name: &'static str,
-    default: &'static str,
-    unit: &'static str,
-    doc: &'static str,
-) -> Parameter {
-    Parameter { name, kind: Kind::Number, default, unit, doc }
-}
-
 pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "clusters",
@@ -21,21 +12,26 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         unit: "",
         doc: "how cells become clusters",
     },
-    number("pulse-threshold", "6", "ADC", "a pulse begins above this"),
-    number("cell-energy-min", "0.015", "GeV", "least energy of a cell"),
-    number("time-window", "30", "ns", "greatest distance of a cell from the trigger time"),
-    number("dc", "1.5", "blocks", "CLUE: radius within which cells add to each other's density"),
-    number("rhoc", "0.15", "GeV", "CLUE: least density of a seed"),
-    number(
+    Parameter::number("pulse-threshold", "6", "ADC", "a pulse begins above this"),
+    Parameter::number("cell-energy-min", "0.015", "GeV", "least energy of a cell"),
+    Parameter::number("time-window", "30", "ns", "greatest distance of a cell from the trigger time"),
+    Parameter::number("dc", "1.5", "blocks", "CLUE: radius within which cells add to each other's density"),
+    Parameter::number("rhoc", "0.15", "GeV", "CLUE: least density of a seed"),
+    Parameter::number(
         "outlier-factor",
         "1.4666667",
         "dc",
         "CLUE: radius within which a cell looks for its nearest higher",
     ),
-    number("seed-energy-min", "0.15", "GeV", "local-max: least energy of a seed"),
-    number("coincidence", "20", "ns", "local-max: a cell joins a seed if their times differ by less"),
-    number("cluster-energy-min", "0.3", "GeV", "least energy of a cluster"),
-    number("log-weight", "4.2", "", "constant w0 of the logarithmic position weights"),
+    Parameter::number("seed-energy-min", "0.15", "GeV", "local-max: least energy of a seed"),
+    Parameter::number(
+        "coincidence",
+        "20",
+        "ns",
+        "local-max: a cell joins a seed if their times differ by less",
+    ),
+    Parameter::number("cluster-energy-min", "0.3", "GeV", "least energy of a cluster"),
+    Parameter::number("log-weight", "4.2", "", "constant w0 of the logarithmic position weights"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
