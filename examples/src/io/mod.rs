@@ -7,7 +7,10 @@
 //! | [`clue_csv`] | CLUE's result, a row for each point |
 //! | [`events_parquet`] | generated calorimeter events, with their truth |
 //! | [`clusters_parquet`] | calorimeter clusters, a row for each event |
+//! | [`readout`] | a calorimeter event, and its check |
+//! | [`parquet_sink`] | any Parquet output: rows in bounded groups, provenance |
 //! | [`draft`] | every output, under another name until it is whole |
+//! | [`seen`] | which events a file has had |
 //!
 //! An event that makes no sense is an error of that event; a file that cannot be read on is a [`Fault`] of the job.
 //!

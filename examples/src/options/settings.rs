@@ -149,8 +149,7 @@ impl Settings {
         let count = |name| self.general.count(name);
         let small =
             |name| usize::try_from(count(name).unwrap_or(0)).map_err(|_| usage!("--{name}: too large"));
-        let replay =
-            self.path("replay").map(|folder: PathBuf| read_quarantine(Path::new(&folder))).transpose()?;
+        let replay = self.path("replay").map(|folder| read_quarantine(&folder)).transpose()?;
         Ok(Config {
             threads: small("threads")?,
             slots: small("slots")?,
