@@ -1,9 +1,40 @@
-//! The `asynchrotron` command.
+//! The `asynchrotron` command: chains on files, from the shell.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`options`] | what the user chose: flags, `-P`, a configuration file; parsed first, resolved after |
+//! | [`commands`] | one file per subcommand |
+//! | [`chains`] | the chains that can be named on the command line, each a function that builds one |
+//! | [`io`] | sources and sinks: CSV, Parquet |
+//! | [`mod@bench`] | the benchmarks that can be named on the command line |
+//!
+//! Exit codes: 0 the job is done (skipped events are counted in the report), 1 it failed, 2 the command line or the
+//! configuration makes no sense, 130 interrupted twice.
 #![forbid(unsafe_code)]
-mod bench {
-    mod machine;
-    pub mod overhead;
-}
-fn main() {
-    bench::overhead::run(std::env::args().nth(1).is_some()).unwrap()
+
+mod bench;
+mod chains;
+mod commands;
+mod device;
+mod error;
+mod interrupt;
+mod io;
+mod job;
+mod options;
+mod progress;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = match options::parse_arguments() {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
+    match commands::execute(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("asynchrotron: {}", error::one_line(&error));
+            ExitCode::from(error::exit_code(&error))
+        }
+    }
 }

@@ -168,7 +168,7 @@ fn spawn_join_ns() -> Result<f64> {
 }
 
 /// Measures, and prints one JSON object or a table.
-pub fn run(json: bool) -> Result<()> {
+pub(super) fn run(json: bool) -> Result<()> {
     let all = Config::default().resolved_threads();
     let workers: Vec<usize> = if all > 1 { vec![1, all] } else { vec![1] };
 
@@ -217,9 +217,9 @@ pub fn run(json: bool) -> Result<()> {
         "ratios": ratios(&cases, spawn_join_ns, all),
     });
     if json {
-        println!("{result:#}")
+        println!("{result:#}");
     } else {
-        print_table(&result)
+        print_table(&result);
     }
     Ok(())
 }

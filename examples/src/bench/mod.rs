@@ -1,0 +1,23 @@
+//! The benchmarks: `asynchrotron bench <name>`.
+
+mod machine;
+mod overhead;
+
+use asynchrotron::Result;
+
+/// Measures, and prints what it found: as one JSON object if so asked, else as text.
+pub(crate) type Benchmark = fn(json: bool) -> Result<()>;
+
+/// The benchmarks by name.
+pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[("overhead", overhead::run)];
+
+/// Runs a benchmark.
+pub(crate) fn run(name: &str, json: bool) -> Result<()> {
+    match BENCHMARKS.iter().find(|(known, _)| *known == name) {
+        Some((_, benchmark)) => benchmark(json),
+        None => {
+            let known: Vec<&str> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+            Err(crate::error::unknown("benchmark", name, &known))
+        }
+    }
+}

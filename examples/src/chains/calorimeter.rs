@@ -1,0 +1,148 @@
+//! The chain `calorimeter`: waveforms → pulses → cells → clusters, compared with the truth where it is known.
+
+mod choices;
+mod steps;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use asynchrotron::{Chain, Error, EventId, Result, source};
+use asynchrotron_algorithms::calorimeter::{Cells, Clustering, Quality};
+
+use self::choices::{Choices, PARAMETERS};
+use self::steps::{decoded, generated, reconstruct_cells, reconstruct_clusters};
+use super::{Generator as GeneratorRecipe, Recipe};
+use crate::device;
+use crate::io::{EventsParquet, ParquetSink, Readout, cluster_rows, event_rows};
+use crate::job::{Built, Fault, Job};
+use crate::options::Settings;
+
+pub(crate) const RECIPE: Recipe = Recipe {
+    name: "calorimeter",
+    doc: "showers in an electromagnetic calorimeter, from waveforms to clusters",
+    reads: "Parquet, as `generate calorimeter` writes it; without it, events are generated in memory",
+    writes: "Parquet with a row for each event: event, and lists x_cm, y_cm, energy_gev, time_ns, seed_block, size",
+    parameters: PARAMETERS,
+    build,
+    job,
+};
+
+pub(crate) const GENERATOR: GeneratorRecipe = GeneratorRecipe {
+    name: "calorimeter",
+    doc: "waveforms of photons and pions in the calorimeter, with their truth (Parquet)",
+    job: generate,
+};
+
+/// Events of a job that has neither --input nor --events.
+const EVENTS: u64 = 1000;
+
+/// What the sinks saw.
+#[derive(Default)]
+struct Seen {
+    events: u64,
+    clusters: u64,
+    quality: Quality,
+}
+
+fn build(settings: &Settings) -> Result<Built> {
+    let choices = Choices::of(settings.parameters());
+    let device = device::select(settings.device())?;
+    let mut chain = Chain::new(RECIPE.name);
+    let readout = match settings.input() {
+        Some(_) => decoded(&mut chain),
+        None => generated(&mut chain, settings.seed()),
+    };
+    let cells = reconstruct_cells(&mut chain, readout, &choices);
+    let clusters = reconstruct_clusters(&mut chain, cells, &choices, device)?;
+
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let counted = seen.clone();
+    chain.sink("count", clusters, move |_: EventId, found: Arc<Clustering>| {
+        let mut seen = counted.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.events += 1;
+        seen.clusters += found.clusters.len() as u64;
+        Ok(())
+    });
+    let quality = chain.algorithm(
+        "assess",
+        (readout, cells, clusters),
+        async |readout: Arc<Readout>, cells: Arc<Cells>, clusters: Arc<Clustering>| {
+            let mut quality = Quality::default();
+            if let Some(truth) = &readout.truth {
+                quality.add(truth, &cells, &clusters);
+            }
+            Ok::<_, Error>(quality)
+        },
+    );
+    let merged = seen.clone();
+    chain.sink("quality", quality, move |_: EventId, quality: Arc<Quality>| {
+        merged.lock().unwrap_or_else(PoisonError::into_inner).quality.merge(&quality);
+        Ok(())
+    });
+    let mut drafts = Vec::new();
+    if let Some(path) = settings.output() {
+        let (sink, draft) = ParquetSink::create(&path, cluster_rows, &provenance(settings))?;
+        chain.sink("write", clusters, sink);
+        drafts.push(draft);
+    }
+    Ok(Built {
+        chain,
+        drafts,
+        summary: Box::new(move || summary(&seen.lock().unwrap_or_else(PoisonError::into_inner))),
+    })
+}
+
+fn provenance(settings: &Settings) -> [(&'static str, String); 4] {
+    [
+        ("chain", RECIPE.name.into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("configuration", settings.provenance()),
+        ("seed", settings.seed().to_string()),
+    ]
+}
+
+fn summary(seen: &Seen) -> String {
+    let Seen { events, clusters, quality } = seen;
+    let mut text = format!("{clusters} clusters in {events} events\n");
+    if quality.report().events > 0 {
+        text += &format!("{quality}");
+        text = text.trim_end().to_owned() + "\n";
+    }
+    text
+}
+
+fn job(settings: &Settings) -> Result<Job> {
+    let fault = Fault::default();
+    match settings.input() {
+        Some(path) => {
+            let source = EventsParquet::open(&path, fault.clone())?;
+            let reads = source.describe();
+            Ok(Job::new(build(settings)?, source, fault, reads))
+        }
+        None => {
+            let events = settings.events().unwrap_or(EVENTS);
+            let end = settings.skip().saturating_add(events);
+            let reads = format!("{events} events generated in memory, seed {}", settings.seed());
+            Ok(Job::new(build(settings)?, source::from_iter(0..end), fault, reads))
+        }
+    }
+}
+
+fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
+    let mut chain = Chain::new("generate-calorimeter");
+    let readout = generated(&mut chain, seed);
+    let provenance = [
+        ("generator", GENERATOR.name.into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("seed", seed.to_string()),
+    ];
+    let (sink, draft) = ParquetSink::create(path, event_rows, &provenance)?;
+    chain.sink("write", readout, sink);
+    let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
+    Ok(Job::new(
+        built,
+        source::from_iter(0..events),
+        Fault::default(),
+        format!("{events} events, seed {seed}"),
+    ))
+}

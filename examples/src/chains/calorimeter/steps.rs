@@ -1,0 +1,102 @@
+//! The algorithms of the chain `calorimeter`, as parts of a chain.
+
+use std::sync::Arc;
+
+use asynchrotron::{Chain, Error, EventContext, Handle, Result};
+use asynchrotron_algorithms::calorimeter::{
+    Calibration, CalorimeterEvent, Cells, Clustering, Generator, GeneratorConfig, Geometry, Pulses,
+    Waveforms, calibrate, cell_points, clusterize_local_maxima, find_pulses, measure_clusters,
+};
+use asynchrotron_algorithms::clue::{Clue, ClueResult, Points};
+use asynchrotron_devices::Device;
+
+use super::choices::{Choices, Clusterizer};
+use crate::error::usage;
+use crate::io::{RawReadout, Readout};
+
+fn generator(seed: u64) -> Generator {
+    Generator::new(GeneratorConfig { seed, ..GeneratorConfig::default() })
+}
+
+/// The detector is known before it is read out: it does not depend on the seed of what is generated in it.
+fn detector() -> Generator {
+    generator(0)
+}
+
+/// Event numbers → readouts. Generation is an algorithm like any other, so it runs on all workers.
+pub(super) fn generated(chain: &mut Chain, seed: u64) -> Handle<Readout> {
+    let number = chain.source::<u64>("number");
+    let generator = chain.conditions("generator", Arc::new(generator(seed)));
+    chain.algorithm("generate", (number, generator), async |number: Arc<u64>, generator: Arc<Generator>| {
+        let CalorimeterEvent { waveforms, truth } = generator.generate(*number);
+        Ok::<_, Error>(Readout { waveforms, truth: Some(truth) })
+    })
+}
+
+/// Rows of a file → readouts.
+pub(super) fn decoded(chain: &mut Chain) -> Handle<Readout> {
+    let raw = chain.source::<RawReadout>("raw");
+    chain.algorithm("decode", (raw,), async |raw: Arc<RawReadout>| raw.decode())
+}
+
+/// Readouts → cells.
+pub(super) fn reconstruct_cells(
+    chain: &mut Chain,
+    readout: Handle<Readout>,
+    choices: &Choices,
+) -> Handle<Cells> {
+    let Choices { pulses, cells, .. } = *choices;
+    let calibration = chain.conditions("calibration", Arc::new(detector().calibration()));
+    let pulses = chain.algorithm("find_pulses", (readout,), move |readout: Arc<Readout>| async move {
+        let waveforms: &Waveforms = &readout.waveforms;
+        Ok::<_, Error>(find_pulses(&pulses, waveforms))
+    });
+    chain.algorithm(
+        "calibrate",
+        (calibration, pulses),
+        move |calibration: Arc<Calibration>, pulses: Arc<Pulses>| async move {
+            Ok::<_, Error>(calibrate(&cells, &calibration, &pulses))
+        },
+    )
+}
+
+/// Cells → clusters.
+pub(super) fn reconstruct_clusters(
+    chain: &mut Chain,
+    cells: Handle<Cells>,
+    choices: &Choices,
+    device: Arc<dyn Device>,
+) -> Result<Handle<Clustering>> {
+    let geometry = chain.conditions("geometry", Arc::new(detector().geometry().clone()));
+    match choices.clusters {
+        Clusterizer::LocalMaximum(config) => Ok(chain.algorithm(
+            "clusterize",
+            (geometry, cells),
+            move |geometry: Arc<Geometry>, cells: Arc<Cells>| async move {
+                Ok::<_, Error>(clusterize_local_maxima(&config, &geometry, &cells))
+            },
+        )),
+        Clusterizer::Clue(config) => {
+            let clue = Clue::new(config.clue, device).map_err(|error| usage!("{error}"))?;
+            let points = chain.algorithm(
+                "place_cells",
+                (geometry, cells),
+                async |geometry: Arc<Geometry>, cells: Arc<Cells>| {
+                    Ok::<_, Error>(cell_points(&geometry, &cells))
+                },
+            );
+            let groups =
+                chain.algorithm("clusterize", (points,), move |ctx: EventContext, points: Arc<Points>| {
+                    let clue = clue.clone();
+                    async move { clue.clusterize(&ctx, points).await }
+                });
+            Ok(chain.algorithm(
+                "measure",
+                (geometry, cells, groups),
+                move |geometry: Arc<Geometry>, cells: Arc<Cells>, groups: Arc<ClueResult>| async move {
+                    Ok::<_, Error>(measure_clusters(&config.measure, &geometry, &cells, groups.cluster()))
+                },
+            ))
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The chains that can be named on the command line.
+
+mod calorimeter;
+mod clue;
+
+use asynchrotron::Result;
+
+use crate::error::unknown;
+use crate::job::{Built, Job};
+use crate::options::{Parameter, Settings};
+
+/// A chain that can be named on the command line.
+#[derive(Clone, Copy)]
+pub(crate) struct Recipe {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    /// What `--input` may be.
+    pub(crate) reads: &'static str,
+    /// What `--output` becomes.
+    pub(crate) writes: &'static str,
+    pub(crate) parameters: &'static [Parameter],
+    /// Builds the chain without its input: for listings and drawings, and as a part of `job`.
+    pub(crate) build: fn(&Settings) -> Result<Built>,
+    /// Opens the input as well.
+    pub(crate) job: fn(&Settings) -> Result<Job>,
+}
+
+/// The chains, in the order in which they are listed.
+pub(crate) const RECIPES: &[Recipe] = &[calorimeter::RECIPE, clue::RECIPE];
+
+/// Something that `asynchrotron generate` can write.
+#[derive(Clone, Copy)]
+pub(crate) struct Generator {
+    pub(crate) name: &'static str,
+    pub(crate) doc: &'static str,
+    /// Makes the job that writes `events` events to a file.
+    pub(crate) job: fn(events: u64, seed: u64, file: &std::path::Path) -> Result<Job>,
+}
+
+/// What can be generated.
+pub(crate) const GENERATORS: &[Generator] = &[calorimeter::GENERATOR, clue::GENERATOR];
+
+pub(crate) fn find_recipe(name: &str) -> Result<&'static Recipe> {
+    let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();
+    RECIPES.iter().find(|recipe| recipe.name == name).ok_or_else(|| unknown("chain", name, &names))
+}
+
+pub(crate) fn find_generator(name: &str) -> Result<&'static Generator> {
+    let names: Vec<&str> = GENERATORS.iter().map(|generator| generator.name).collect();
+    GENERATORS
+        .iter()
+        .find(|generator| generator.name == name)
+        .ok_or_else(|| unknown("generator", name, &names))
+}

@@ -1,0 +1,37 @@
+//! `asynchrotron run`.
+
+use asynchrotron::Result;
+use asynchrotron::timeline::Timeline;
+
+use super::{conduct, print};
+use crate::chains::{RECIPES, find_recipe};
+use crate::device;
+use crate::options::{RunArguments, Settings};
+
+pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
+    let recipe = find_recipe(&arguments.chain)?;
+    let settings = Settings::resolve(recipe, RECIPES, arguments)?;
+    if arguments.dump_config {
+        return print(&settings.dump());
+    }
+    let config = settings.config()?;
+    let job = (recipe.job)(&settings)?;
+    if arguments.dry_run {
+        let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
+        let device = device::select(settings.device())?;
+        let plan = job.plan();
+        return print(&format!(
+            "{plan}device      {}\nthreads     {threads}\nslots       {slots}\n",
+            device.name()
+        ));
+    }
+    let timeline = settings.trace().map(Timeline::to_file).transpose()?;
+    let (report, result) = conduct(job, config)?;
+    let traced = timeline.map_or(Ok(()), Timeline::finish);
+    if let Some(report) = report {
+        print(&format!("{}\n", report.to_string().trim_end()))?;
+    }
+    print(&format!("\n{}", result?))?;
+    // The job is what was asked for: a trace that is incomplete comes second.
+    traced
+}

@@ -1,0 +1,204 @@
+//! The command line as it was typed: flags are text here, and mean something only after [`Settings`](super::Settings).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs chains of reconstruction algorithms on events, many at a time.
+#[derive(Parser, Debug)]
+#[command(name = "asynchrotron", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a chain
+    #[command(allow_negative_numbers = true)]
+    Run(Box<RunArguments>),
+    /// List chains with their algorithms and parameters, generators, benchmarks and devices
+    List,
+    /// Print a chain as a graph for Graphviz: `asynchrotron graph clue | dot -Tsvg > clue.svg`
+    Graph(GraphArguments),
+    /// Write a file of generated events
+    Generate(GenerateArguments),
+    /// Measure something
+    Bench(BenchArguments),
+}
+
+#[derive(Args, Debug, Default)]
+pub(crate) struct RunArguments {
+    /// The chain, as `asynchrotron list` names it
+    pub(crate) chain: String,
+    /// File to read events from
+    #[arg(long, value_name = "FILE")]
+    input: Option<String>,
+    /// File to write results to
+    #[arg(long, value_name = "FILE")]
+    output: Option<String>,
+    /// Events to run at most
+    #[arg(long, value_name = "N")]
+    events: Option<String>,
+    /// Events to pass over at the beginning
+    #[arg(long, value_name = "N")]
+    skip: Option<String>,
+    /// Events to run before the clock of the report starts
+    #[arg(long, value_name = "N")]
+    warmup: Option<String>,
+    /// Worker threads [0: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// Events in flight at most [0: eight per thread]
+    #[arg(long, value_name = "N")]
+    slots: Option<String>,
+    /// Where offloaded algorithms compute: auto, host, … (see `asynchrotron list`)
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Write results in the order of the input
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ordered: Option<String>,
+    /// Give up an event after this time, in ms
+    #[arg(long, value_name = "MS")]
+    deadline_ms: Option<String>,
+    /// What becomes of events that fail: stop, skip, quarantine=DIR, retry=N[,skip…]
+    #[arg(long, value_name = "POLICY")]
+    on_error: Option<String>,
+    /// Run only the events that an earlier job put in quarantine
+    #[arg(long, value_name = "DIR")]
+    replay: Option<String>,
+    /// Write a timeline, to be opened in Perfetto
+    #[arg(long, value_name = "FILE")]
+    trace: Option<String>,
+    /// Seed of generated events
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// CLUE's density radius: the same as -P dc=…
+    #[arg(long, value_name = "NUMBER", help_heading = "CLUE")]
+    dc: Option<String>,
+    /// CLUE's least density of a seed: the same as -P rhoc=…
+    #[arg(long, value_name = "NUMBER", help_heading = "CLUE")]
+    rhoc: Option<String>,
+    /// CLUE's search radius for higher points, in dc: the same as -P outlier-factor=…
+    #[arg(long, value_name = "NUMBER", help_heading = "CLUE")]
+    outlier_factor: Option<String>,
+    #[command(flatten)]
+    pub(crate) parameters: ParameterArguments,
+    /// Print what holds as TOML, which --config reads, and do not run
+    #[arg(long)]
+    pub(crate) dump_config: bool,
+    /// Build everything, check that the input can be read, print the plan, and do not run
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+impl RunArguments {
+    /// The general flags that were given.
+    pub(crate) fn general(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let flags: [(&'static str, &Option<String>); 14] = [
+            ("input", &self.input),
+            ("output", &self.output),
+            ("events", &self.events),
+            ("skip", &self.skip),
+            ("warmup", &self.warmup),
+            ("threads", &self.threads),
+            ("slots", &self.slots),
+            ("device", &self.device),
+            ("ordered", &self.ordered),
+            ("deadline-ms", &self.deadline_ms),
+            ("on-error", &self.on_error),
+            ("replay", &self.replay),
+            ("trace", &self.trace),
+            ("seed", &self.seed),
+        ];
+        flags.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))
+    }
+
+    /// The flags that stand for parameters of a chain.
+    pub(crate) fn sugar(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let flags = [("dc", &self.dc), ("rhoc", &self.rhoc), ("outlier-factor", &self.outlier_factor)];
+        flags.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))
+    }
+}
+
+#[derive(Args, Debug, Default)]
+pub(crate) struct ParameterArguments {
+    /// Set a parameter of the chain (repeat for more)
+    #[arg(short = 'P', value_name = "KEY=VALUE")]
+    pub(crate) given: Vec<String>,
+    /// Read options and parameters from a TOML file; -P and flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GraphArguments {
+    /// The chain, as `asynchrotron list` names it
+    pub(crate) chain: String,
+    #[command(flatten)]
+    pub(crate) parameters: ParameterArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GenerateArguments {
+    /// What to generate, as `asynchrotron list` names it
+    pub(crate) what: String,
+    /// How many events
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) events: u64,
+    /// Seed: the same seed gives the same events
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    /// The benchmark, as `asynchrotron list` names it
+    pub(crate) name: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reads the command line; where there is nothing to execute (help, mistakes) gives the exit code instead.
+pub(crate) fn parse_arguments() -> Result<Command, ExitCode> {
+    Arguments::try_parse().map(|arguments| arguments.command).map_err(|error| {
+        if !error.use_stderr() {
+            // A reader that has closed the pipe has seen enough.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            let _ = error.print();
+            return ExitCode::from(2);
+        }
+        let text = error.to_string();
+        let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+        let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        let line = lines.join(" ").replace(" tip: ", "; ");
+        eprintln!("asynchrotron: {}", line.strip_prefix("error: ").unwrap_or(&line));
+        ExitCode::from(2)
+    })
+}
+
+#[cfg(test)]
+impl RunArguments {
+    pub(crate) fn with_dc(dc: &str) -> Self {
+        RunArguments { dc: Some(dc.into()), ..RunArguments::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}
