@@ -1,7 +1,5 @@
 //! [`Job`]: a chain with its source and its outputs, ready to run.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use asynchrotron::{Chain, Error, Report, Result, RunError, Scheduler, Source};
 
 use crate::io::Draft;
@@ -22,14 +20,13 @@ type Run = Box<dyn FnOnce(&Scheduler, Chain) -> Result<Report, RunError>>;
 pub(crate) struct Job {
     built: Built,
     run: Run,
-    fault: Fault,
     /// One line on what the source is.
     reads: String,
 }
 
 impl Job {
-    pub(crate) fn new<S: Source>(built: Built, source: S, fault: Fault, reads: String) -> Self {
-        Job { built, run: Box::new(move |scheduler, chain| scheduler.run(chain, source)), fault, reads }
+    pub(crate) fn new<S: Source>(built: Built, source: S, reads: String) -> Self {
+        Job { built, run: Box::new(move |scheduler, chain| scheduler.run(chain, source)), reads }
     }
 
     /// What would be run, for `--dry-run`.
@@ -50,7 +47,7 @@ impl Job {
             Ok(report) => (Some(report), Ok(())),
             Err(error) => (error.report().cloned(), Err(Error::new(error))),
         };
-        if let Err(error) = result.and_then(|()| self.fault.take()) {
+        if let Err(error) = result {
             let kept: Vec<String> = drafts.into_iter().filter_map(Draft::keep).collect();
             let error = if kept.is_empty() {
                 error
@@ -61,20 +58,5 @@ impl Job {
         }
         let published = drafts.into_iter().try_for_each(Draft::publish);
         (report, published.map(|()| summary()))
-    }
-}
-
-/// Why a source ended before its time. A source can only give up events one by one; what makes the rest of a file
-/// unreadable is left here, and fails the job whatever the error policy.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Fault(Arc<Mutex<Option<Error>>>);
-
-impl Fault {
-    pub(crate) fn set(&self, error: Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
-
-    fn take(&self) -> Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 }

@@ -164,7 +164,7 @@ fn a_file_that_is_damaged_in_the_middle_fails_the_job_whatever_the_policy() {
     bytes[middle..middle + 4096].fill(0xff);
     std::fs::write(folder.path("p.parquet"), bytes).unwrap();
     let failed = folder.run("run calorimeter --input p.parquet --on-error skip --output o.parquet");
-    failed.assert_fails(1, &["p.parquet: cannot be read on", "o.parquet.partial"]);
+    failed.assert_fails(1, &["the source cannot be read on: ", "p.parquet: ", "o.parquet.partial"]);
     assert_eq!(folder.files(), ["e.parquet", "o.parquet.partial", "p.parquet"]);
 }
 

@@ -29,8 +29,8 @@ pub struct Config {
     /// Whether sinks take events in the order of the source. An event that finishes early then waits in its slot.
     pub ordered: bool,
     /// How long the algorithms of one event may take together, retries not included. When the time is over, the event is
-    /// dropped where it is suspended; an algorithm that does not suspend is left to end, but no other is started. A sink
-    /// that takes longer than this for one event ends the job.
+    /// dropped where it is suspended; an algorithm that does not suspend is left to end, but no other is started. What
+    /// sinks take is not limited.
     pub deadline: Option<Duration>,
     /// What happens when an event fails.
     pub on_error: OnError,

@@ -67,16 +67,20 @@ impl<S: Source> Feed<S> {
         }
     }
 
-    /// The next event, or `None` when there is none, when the phase is over, or when the job is to stop.
-    pub(crate) async fn next(&self) -> Option<Fed<S::Product>> {
+    /// The next event, or `None` when there is none, when the phase is over, or when the job is to stop. An error is the
+    /// source's end, and is told once.
+    pub(crate) async fn next(&self) -> Result<Option<Fed<S::Product>>, anyhow::Error> {
         let mut state = self.state.take().await;
         loop {
             if state.ended || state.phase == 0 || state.left == 0 || self.stop.is_asked() {
-                return None;
+                return Ok(None);
             }
-            let Some(read) = self.read(&mut state.source).await else {
-                state.ended = true;
-                return None;
+            let read = match self.read(&mut state.source).await {
+                Ok(Some(read)) => read,
+                end => {
+                    state.ended = true;
+                    return end.map(|_| None);
+                }
             };
             if state.skip > 0 {
                 state.skip -= 1;
@@ -89,12 +93,12 @@ impl<S: Source> Feed<S> {
             state.left -= 1;
             let ticket = state.ticket;
             state.ticket += 1;
-            return Some(Fed { ticket, read });
+            return Ok(Some(Fed { ticket, read }));
         }
     }
 
     /// Reads an event; gives up waiting for one when the job is to stop.
-    async fn read(&self, source: &mut S) -> Option<Read<S::Product>> {
+    async fn read(&self, source: &mut S) -> Result<Option<Read<S::Product>>, anyhow::Error> {
         let mut next = pin!(source.next());
         // The usual case first: what is there at once needs no second future.
         let at_once = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
@@ -103,7 +107,7 @@ impl<S: Source> Feed<S> {
             Poll::Pending => tokio::select! {
                 biased;
                 read = next => read,
-                () = self.stop.asked() => None,
+                () = self.stop.asked() => Ok(None),
             },
         }
     }

@@ -43,7 +43,15 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
     let mut slot = Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
     let turn = clock::ticks(TURN_US);
     let mut turn_began = clock::now();
-    while let Some(Fed { ticket, read }) = job.feed.next().await {
+    loop {
+        let Fed { ticket, read } = match job.feed.next().await {
+            Ok(Some(fed)) => fed,
+            Ok(None) => break,
+            Err(error) => {
+                job.end(error.context("the source cannot be read on"));
+                break;
+            }
+        };
         let begin = clock::now();
         tally.busy.store(true, Relaxed);
         let result = match read.product {
@@ -136,15 +144,9 @@ impl<S: Source> Slot<'_, S> {
 
     async fn write(&mut self, event: EventId) -> Result<(), anyhow::Error> {
         for outlet in self.job.plan.outlets.iter().filter(|outlet| outlet.has_sink()) {
-            let name = outlet.name().unwrap_or_default();
-            let written = outlet.write(event, self.group.product(outlet.node));
-            match self.job.plan.deadline {
-                None => written.await,
-                Some(limit) => tokio::time::timeout(limit, written).await.unwrap_or_else(|_| {
-                    Err(anyhow::anyhow!("it took longer than the deadline of {limit:?}"))
-                }),
-            }
-            .with_context(|| format!("the sink `{name}` failed at event {event}"))?;
+            outlet.write(event, self.group.product(outlet.node)).await.with_context(|| {
+                format!("the sink `{}` failed at event {event}", outlet.name().unwrap_or_default())
+            })?;
         }
         Ok(())
     }

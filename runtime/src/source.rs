@@ -25,9 +25,10 @@ pub struct Read<T> {
 /// impl Source for Countdown {
 ///     type Product = u64;
 ///
-///     async fn next(&mut self) -> Option<Read<u64>> {
-///         self.0 = self.0.checked_sub(1)?;
-///         Some(Read { event: EventId(self.0), product: Ok(self.0) })
+///     async fn next(&mut self) -> Result<Option<Read<u64>>> {
+///         let Some(number) = self.0.checked_sub(1) else { return Ok(None) };
+///         self.0 = number;
+///         Ok(Some(Read { event: EventId(number), product: Ok(number) }))
 ///     }
 /// }
 /// # let mut chain = Chain::new("countdown");
@@ -42,9 +43,13 @@ pub trait Source: Send + 'static {
 
     /// The next event, or `None` at the end. It is not asked again after the end.
     ///
+    /// # Errors
+    /// If nothing more can be read. That ends the job, whatever the error policy; an event that makes no sense, while the
+    /// next one can still be read, is an error in [`Read::product`] instead.
+    ///
     /// # Cancel safety
     /// The future is dropped unfinished only when the job ends early (Ctrl-C, an error that stops it).
-    fn next(&mut self) -> impl Future<Output = Option<Read<Self::Product>>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Option<Read<Self::Product>>, anyhow::Error>> + Send;
 
     /// How many events are left, if that is known: for the progress bar.
     fn events_left(&self) -> Option<u64> {
@@ -70,11 +75,11 @@ pub struct FromIter<I> {
 impl<I: Iterator<Item: Send + Sync + 'static> + Send + 'static> Source for FromIter<I> {
     type Product = I::Item;
 
-    async fn next(&mut self) -> Option<Read<I::Item>> {
-        let product = self.items.next()?;
+    async fn next(&mut self) -> Result<Option<Read<I::Item>>, anyhow::Error> {
+        let Some(product) = self.items.next() else { return Ok(None) };
         let event = EventId(self.next);
         self.next += 1;
-        Some(Read { event, product: Ok(product) })
+        Ok(Some(Read { event, product: Ok(product) }))
     }
 
     fn events_left(&self) -> Option<u64> {

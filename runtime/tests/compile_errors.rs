@@ -26,7 +26,7 @@ fn compile(case: &str) -> String {
     let deps = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let newest = std::fs::read_dir(&deps)
         .unwrap()
-        .filter_map(|entry| entry.ok())
+        .filter_map(Result::ok)
         .filter(|entry| {
             let name = entry.file_name().into_string().unwrap_or_default();
             name.starts_with("libasynchrotron-") && name.ends_with(".rlib")

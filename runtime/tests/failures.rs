@@ -253,10 +253,10 @@ struct Ragged(u64);
 impl Source for Ragged {
     type Product = u64;
 
-    async fn next(&mut self) -> Option<Read<u64>> {
+    async fn next(&mut self) -> Result<Option<Read<u64>>> {
         self.0 += 1;
         let product = if self.0 % 3 == 0 { Err(anyhow!("line {} is short", self.0)) } else { Ok(self.0) };
-        (self.0 <= 9).then_some(Read { event: EventId(100 + self.0), product })
+        Ok((self.0 <= 9).then_some(Read { event: EventId(100 + self.0), product }))
     }
 }
 
@@ -277,6 +277,35 @@ fn an_event_that_cannot_be_read_is_reported_with_its_number() {
     let error =
         Scheduler::new(Config { on_error: on_error("stop"), ..config }).run(stopping, Ragged(0)).unwrap_err();
     assert!(error.to_string().contains("line 3 is short"));
+}
+
+struct Torn(u64);
+
+impl Source for Torn {
+    type Product = u64;
+
+    async fn next(&mut self) -> Result<Option<Read<u64>>> {
+        suspend().await;
+        self.0 += 1;
+        ensure!(self.0 <= 5, "the file ends in the middle of an event");
+        Ok(Some(Read { event: EventId(self.0), product: Ok(self.0) }))
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_read_on_ends_the_job_with_what_was_done() {
+    for slots in [1, 8] {
+        let mut chain = Chain::new("torn");
+        let x = chain.source::<u64>("x");
+        let out = Collected::of(&mut chain, x);
+        let config = Config { on_error: on_error("skip"), ..config(2, slots) };
+        let error = Scheduler::new(config).run(chain, Torn(0)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the source cannot be read on: the file ends in the middle of an event"
+        );
+        assert_eq!((out.all().len(), error.report().unwrap().events), (5, 5));
+    }
 }
 
 #[test]

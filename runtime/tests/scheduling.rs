@@ -94,10 +94,10 @@ struct Gated(u64, Arc<Semaphore>);
 impl Source for Gated {
     type Product = u64;
 
-    async fn next(&mut self) -> Option<Read<u64>> {
+    async fn next(&mut self) -> Result<Option<Read<u64>>> {
         self.1.acquire().await.unwrap().forget();
         self.0 += 1;
-        Some(Read { event: EventId(self.0), product: Ok(self.0) })
+        Ok(Some(Read { event: EventId(self.0), product: Ok(self.0) }))
     }
 }
 

@@ -14,7 +14,7 @@ use self::steps::{decoded, generated, reconstruct_cells, reconstruct_clusters};
 use super::{Generator as GeneratorRecipe, Recipe};
 use crate::device;
 use crate::io::{EventsParquet, ParquetSink, Readout, cluster_rows, event_rows};
-use crate::job::{Built, Fault, Job};
+use crate::job::{Built, Job};
 use crate::options::Settings;
 
 pub(crate) const RECIPE: Recipe = Recipe {
@@ -112,18 +112,17 @@ fn summary(seen: &Seen) -> String {
 }
 
 fn job(settings: &Settings) -> Result<Job> {
-    let fault = Fault::default();
     match settings.input() {
         Some(path) => {
-            let source = EventsParquet::open(&path, fault.clone())?;
+            let source = EventsParquet::open(&path)?;
             let reads = source.describe();
-            Ok(Job::new(build(settings)?, source, fault, reads))
+            Ok(Job::new(build(settings)?, source, reads))
         }
         None => {
             let events = settings.events().unwrap_or(EVENTS);
             let end = settings.skip().saturating_add(events);
             let reads = format!("{events} events generated in memory, seed {}", settings.seed());
-            Ok(Job::new(build(settings)?, source::from_iter(0..end), fault, reads))
+            Ok(Job::new(build(settings)?, source::from_iter(0..end), reads))
         }
     }
 }
@@ -139,10 +138,5 @@ fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
     let (sink, draft) = ParquetSink::create(path, event_rows, &provenance)?;
     chain.sink("write", readout, sink);
     let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
-    Ok(Job::new(
-        built,
-        source::from_iter(0..events),
-        Fault::default(),
-        format!("{events} events, seed {seed}"),
-    ))
+    Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }

@@ -12,7 +12,7 @@ use super::Recipe;
 use crate::device;
 use crate::error::usage;
 use crate::io::{ClueCsv, PointsCsv};
-use crate::job::{Built, Fault, Job};
+use crate::job::{Built, Job};
 use crate::options::{Kind, Parameter, Settings, Values};
 
 pub(crate) const RECIPE: Recipe = Recipe {
@@ -104,8 +104,7 @@ fn job(settings: &Settings) -> Result<Job> {
     let input = settings.input().ok_or_else(|| {
         usage!("the chain clue needs --input FILE: {} (`generate points` makes one)", RECIPE.reads)
     })?;
-    let fault = Fault::default();
-    let source = PointsCsv::open(&input, fault.clone())?;
+    let source = PointsCsv::open(&input)?;
     let reads = source.describe();
-    Ok(Job::new(build(settings)?, source, fault, reads))
+    Ok(Job::new(build(settings)?, source, reads))
 }

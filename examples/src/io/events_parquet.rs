@@ -29,7 +29,6 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::parquet_sink::{list_column, rows};
 use super::readout::{RawReadout, RawTruth, Readout};
-use crate::job::Fault;
 
 /// Events that are decoded together; each has some 50 kB.
 const EVENTS_PER_BATCH: usize = 32;
@@ -85,12 +84,11 @@ pub(crate) struct EventsParquet {
     row_of_batch: usize,
     row: u64,
     rows: u64,
-    fault: Fault,
 }
 
 impl EventsParquet {
     /// Opens a file and checks its columns.
-    pub(crate) fn open(path: &Path, fault: Fault) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         // Without the hints of Arrow writers a list is a list, whichever of Arrow's several list types it was.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -107,16 +105,7 @@ impl EventsParquet {
         let projection = ProjectionMask::roots(builder.parquet_schema(), columns);
         let reader = builder.with_projection(projection).with_batch_size(EVENTS_PER_BATCH).build();
         let reader = reader.with_context(|| path.display().to_string())?;
-        Ok(EventsParquet {
-            path: path.into(),
-            reader,
-            has_truth,
-            batch: None,
-            row_of_batch: 0,
-            row: 0,
-            rows,
-            fault,
-        })
+        Ok(EventsParquet { path: path.into(), reader, has_truth, batch: None, row_of_batch: 0, row: 0, rows })
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -146,11 +135,8 @@ impl EventsParquet {
 impl Source for EventsParquet {
     type Product = RawReadout;
 
-    async fn next(&mut self) -> Option<Read<RawReadout>> {
-        self.read_row().unwrap_or_else(|error| {
-            self.fault.set(error.context(format!("{}: cannot be read on", self.path.display())));
-            None
-        })
+    async fn next(&mut self) -> Result<Option<Read<RawReadout>>> {
+        self.read_row().with_context(|| self.path.display().to_string())
     }
 
     fn events_left(&self) -> Option<u64> {

@@ -12,12 +12,10 @@
 //! | [`draft`] | every output, under another name until it is whole |
 //! | [`seen`] | which events a file has had |
 //!
-//! An event that makes no sense is an error of that event; a file that cannot be read on is a [`Fault`] of the job.
+//! An event that makes no sense is an error of that event; a file that cannot be read on ends the job.
 //!
 //! Parquet files are plain lists of numbers. `awkward.from_parquet("out.parquet").energy_gev` is a list for each event;
 //! checked with pyarrow 26.0.1 and awkward 2.14.0. What these write is read as well, if compressed with Snappy or not at all.
-//!
-//! [`Fault`]: crate::job::Fault
 
 mod clue_csv;
 mod clusters_parquet;

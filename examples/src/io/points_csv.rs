@@ -9,7 +9,6 @@ use asynchrotron_algorithms::clue::{Point, Points};
 use csv::ByteRecord;
 
 use super::seen::SeenEvents;
-use crate::job::Fault;
 
 /// Points of one or many events, from a CSV file with columns `x` (or `x0`), `y` (or `x1`), `weight`, in any order among
 /// others. Rows with the same number in a column `event` make an event, and must lie together; without that column, the
@@ -23,7 +22,6 @@ pub(crate) struct PointsCsv {
     /// The first row of the next event, which was read to see that the one before was over.
     pending: Option<ByteRecord>,
     seen: SeenEvents,
-    fault: Fault,
 }
 
 /// Where the columns are.
@@ -101,7 +99,7 @@ impl Layout {
 
 impl PointsCsv {
     /// Opens a file: reads its header and its first row.
-    pub(crate) fn open(path: &Path, fault: Fault) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let in_file = || path.display().to_string();
         let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
@@ -113,14 +111,8 @@ impl PointsCsv {
             )));
         }
         let layout = Layout::of(header).with_context(in_file)?;
-        let mut points = PointsCsv {
-            path: path.into(),
-            reader,
-            layout,
-            pending: None,
-            seen: SeenEvents::default(),
-            fault,
-        };
+        let mut points =
+            PointsCsv { path: path.into(), reader, layout, pending: None, seen: SeenEvents::default() };
         points.pending = points.read_row().with_context(in_file)?;
         if points.pending.is_none() {
             return Err(Error::msg(format!("{}: the file has a header, but no rows", path.display())));
@@ -183,15 +175,9 @@ impl PointsCsv {
 impl Source for PointsCsv {
     type Product = Points;
 
-    async fn next(&mut self) -> Option<Read<Points>> {
-        let row = self.pending.take()?;
-        match self.read_event(row) {
-            Ok(read) => Some(read),
-            Err(error) => {
-                self.fault.set(error.context(self.path.display().to_string()));
-                None
-            }
-        }
+    async fn next(&mut self) -> Result<Option<Read<Points>>> {
+        let Some(row) = self.pending.take() else { return Ok(None) };
+        self.read_event(row).map(Some).with_context(|| self.path.display().to_string())
     }
 
     fn events_left(&self) -> Option<u64> {

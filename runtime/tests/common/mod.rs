@@ -1,5 +1,5 @@
 //! What the tests of the runtime share.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -11,7 +11,7 @@ use rand_distr::StandardNormal;
 
 use crate::chains::Generator;
 use crate::io::PointsCsvSink;
-use crate::job::{Built, Fault, Job};
+use crate::job::{Built, Job};
 
 pub(crate) const GENERATOR: Generator = Generator {
     name: "points",
@@ -53,10 +53,5 @@ fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
     let (sink, draft) = PointsCsvSink::create(path)?;
     chain.sink("write", points, sink);
     let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
-    Ok(Job::new(
-        built,
-        source::from_iter(0..events),
-        Fault::default(),
-        format!("{events} events, seed {seed}"),
-    ))
+    Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }
