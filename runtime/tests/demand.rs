@@ -63,7 +63,7 @@ fn a_conditional_demand_runs_its_producer_in_those_events_only() {
     let costly = chain.algorithm("costly", (x,), counted(&calls));
     let picky = chain.algorithm("picky", (x,), move |ctx: EventContext, x: Arc<u64>| async move {
         assert_eq!((ctx.algorithm(), ctx.id()), ("picky", EventId(*x)));
-        if *x % 10 != 0 {
+        if !x.is_multiple_of(10) {
             return Ok::<_, Error>(0);
         }
         // Twice: the second time it is there already.
@@ -255,10 +255,11 @@ fn a_context_kept_beyond_its_event_fails_instead_of_hanging() {
     }
 }
 
+/// How often each algorithm ran in each event.
+type Runs = Arc<Mutex<BTreeMap<(u64, usize), u32>>>;
+
 /// A random chain: each algorithm adds up some of the products before it, and suspends or not.
-fn random_chain(
-    edges: &[(Vec<usize>, bool)],
-) -> (Chain, Collected<u64>, Arc<Mutex<BTreeMap<(u64, usize), u32>>>) {
+fn random_chain(edges: &[(Vec<usize>, bool)]) -> (Chain, Collected<u64>, Runs) {
     let runs = Arc::new(Mutex::new(BTreeMap::new()));
     let mut chain = Chain::new("random");
     let mut products = vec![chain.source::<u64>("x")];
