@@ -220,7 +220,7 @@ fn an_algorithm_may_handle_the_failure_of_what_it_demands() {
     let mut chain = Chain::new("fallback");
     let x = chain.source::<u64>("x");
     let fragile = chain.algorithm("fragile", (x,), async |x: Arc<u64>| {
-        ensure!(*x % 2 == 0, "odd");
+        ensure!(x.is_multiple_of(2), "odd");
         Ok(*x)
     });
     let robust = chain.algorithm("robust", (), move |ctx: EventContext| async move {
@@ -255,7 +255,8 @@ impl Source for Ragged {
 
     async fn next(&mut self) -> Result<Option<Read<u64>>> {
         self.0 += 1;
-        let product = if self.0 % 3 == 0 { Err(anyhow!("line {} is short", self.0)) } else { Ok(self.0) };
+        let product =
+            if self.0.is_multiple_of(3) { Err(anyhow!("line {} is short", self.0)) } else { Ok(self.0) };
         Ok((self.0 <= 9).then_some(Read { event: EventId(100 + self.0), product }))
     }
 }
