@@ -19,7 +19,12 @@ pub(crate) fn now() -> Ticks {
 
 /// Length of a number of ticks. Ticks of several intervals may be summed first.
 pub(crate) fn duration(ticks: Ticks) -> Duration {
-    Duration::from_nanos(CLOCK.delta_as_nanos(0, ticks))
+    Duration::from_nanos(nanoseconds(ticks))
+}
+
+/// Length of a number of ticks, in nanoseconds.
+pub(crate) fn nanoseconds(ticks: Ticks) -> u64 {
+    CLOCK.delta_as_nanos(0, ticks)
 }
 
 /// Number of ticks in a length of time.

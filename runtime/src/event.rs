@@ -78,10 +78,10 @@ impl EventContext {
     ///
     /// # Cancel safety
     /// Dropping the future gives up the wait, not the producer, which goes on for whoever else wants its product.
-    pub fn get<T: Send + Sync + 'static>(&self, handle: Handle<T>) -> Get<T> {
+    pub fn get<T: Send + Sync + 'static>(&self, handle: Handle<T>) -> Get<'_, T> {
         assert_eq!(handle.chain, self.group.plan().chain, "the handle belongs to another chain");
         Get {
-            group: self.group.clone(),
+            group: &self.group,
             node: handle.node as usize,
             // An algorithm can demand only what was in the chain before it, else two could wait for each other.
             forbidden: handle.node >= self.node,
@@ -103,8 +103,8 @@ impl fmt::Debug for EventContext {
 
 /// The demanded product of [`EventContext::get`].
 #[must_use = "futures do nothing unless awaited"]
-pub struct Get<T> {
-    group: Arc<Group>,
+pub struct Get<'a, T> {
+    group: &'a Arc<Group>,
     node: usize,
     forbidden: bool,
     waiter: Waiter,
@@ -112,7 +112,7 @@ pub struct Get<T> {
     product: PhantomData<fn() -> T>,
 }
 
-impl<T: Send + Sync + 'static> Future for Get<T> {
+impl<T: Send + Sync + 'static> Future for Get<'_, T> {
     type Output = Result<Arc<T>, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -139,7 +139,7 @@ impl<T: Send + Sync + 'static> Future for Get<T> {
     }
 }
 
-impl<T> Get<T> {
+impl<T> Get<'_, T> {
     fn refuse(&self) -> Failure {
         let name = &self.group.plan().nodes[self.node].name;
         Failure::root(
@@ -152,7 +152,7 @@ impl<T> Get<T> {
     }
 }
 
-impl<T> Drop for Get<T> {
+impl<T> Drop for Get<'_, T> {
     fn drop(&mut self) {
         if self.waiting {
             self.group.cells[self.node].leave(&mut self.waiter);
@@ -160,7 +160,7 @@ impl<T> Drop for Get<T> {
     }
 }
 
-impl<T> fmt::Debug for Get<T> {
+impl<T> fmt::Debug for Get<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Get(`{}` of event {})", self.group.plan().nodes[self.node].name, self.group.id())
     }

@@ -49,7 +49,9 @@ pub(crate) struct Seat {
     wakers: Box<[Waker]>,
 }
 
-/// The part of a seat that wakers own.
+/// The part of a seat that wakers own. Aligned, like all that workers write all the time: what one slot's worker writes
+/// shall not lie in the cache lines that another's reads.
+#[repr(align(128))]
 pub(crate) struct Signals {
     ready: ReadySet,
     pub(crate) meters: Box<[Meter]>,
@@ -95,6 +97,7 @@ struct Running {
 }
 
 /// One event in flight.
+#[repr(align(128))]
 pub(crate) struct Group {
     plan: Arc<Plan>,
     seat: Arc<Seat>,
@@ -139,10 +142,10 @@ impl Group {
     /// Makes the group ready for an event: the products of the last one are gone. Uses it again in place unless a
     /// context of the last event is still held somewhere, in which case that keeps the old one.
     pub(crate) fn begin(group: &mut Arc<Self>, id: EventId, source: Product, deadline: Ticks) {
-        if Arc::get_mut(group).is_none() {
+        if Arc::strong_count(group) > 1 {
             *group = Group::new(group.plan.clone(), group.seat.clone());
         }
-        let this = Arc::get_mut(group).expect("the only owner: checked, or made, on the line above");
+        let this = Arc::get_mut(group).expect("the only owner: nobody else can have made a clone since");
         this.id = id;
         this.deadline = deadline;
         for (cell, node) in this.cells.iter_mut().zip(&this.plan.nodes) {
@@ -352,7 +355,8 @@ impl Group {
     ///
     /// Spawned algorithms end at their next suspension; this waits for them.
     pub(crate) async fn cancel(self: &Arc<Self>) {
-        if self.kept.swap(false, Ordering::Relaxed) {
+        if self.kept.load(Ordering::Relaxed) {
+            self.kept.store(false, Ordering::Relaxed);
             self.clear();
             let mut spawned = std::mem::take(&mut *lock(&self.spawned));
             spawned.abort_all();

@@ -12,6 +12,7 @@ use crate::group::Seat;
 
 /// What one slot counts; written by the slot alone.
 #[derive(Default)]
+#[repr(align(128))]
 pub(crate) struct SlotTally {
     pub(crate) events: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -58,7 +59,7 @@ impl Tally {
     }
 
     pub(crate) fn record_latency(&self, ticks: Ticks) {
-        let nanoseconds = u64::try_from(clock::duration(ticks).as_nanos()).unwrap_or(u64::MAX);
+        let nanoseconds = clock::nanoseconds(ticks);
         let histogram = &self.latencies[worker() % self.latencies.len()];
         histogram.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanoseconds.max(1));
     }

@@ -41,6 +41,8 @@ use crate::facade::{Mutex, MutexGuard};
 /// drop(held);
 /// assert_eq!(*gate.try_take().unwrap(), [1, 2]);
 /// ```
+// Aligned: what lies beside a gate shall not travel from core to core with it.
+#[repr(align(128))]
 pub struct Gate<T> {
     thing: Exclusive<T>,
     line: Mutex<Line>,
