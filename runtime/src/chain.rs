@@ -119,7 +119,10 @@ impl Chain {
                     .expect("`start` was made together with its definition");
                 let args = inputs.fetch(&ctx).await.map_err(Interrupted::Input)?;
                 ctx.group.meter(ctx.node as usize).enter(Stage::Working);
-                let product = algorithm.call(&ctx, args).await.map_err(Interrupted::Algorithm)?;
+                // What it does before its first suspension belongs into the span, too: hence a future around the call.
+                let call = async { algorithm.call(&ctx, args).await };
+                let span = ctx.group.plan().span(ctx.node as usize, ctx.id());
+                let product = in_span(span, call).await.map_err(Interrupted::Algorithm)?;
                 Ok(Arc::new(product) as Product)
             })
         }
@@ -309,6 +312,16 @@ impl Chain {
             traced: false,
         })
     }
+}
+
+/// Enters the span for each poll. (`tracing`'s own wrapper enters it once more when it is dropped.)
+async fn in_span<F: Future>(span: Option<tracing::Span>, future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match &span {
+        None => future.as_mut().poll(cx),
+        Some(span) => span.in_scope(|| future.as_mut().poll(cx)),
+    })
+    .await
 }
 
 /// `alloc::vec::Vec<my::Hit>` → `Vec<Hit>`.

@@ -88,12 +88,7 @@ impl Seat {
 enum Task {
     Idle,
     Requested,
-    Suspended(Running),
-}
-
-struct Running {
-    future: NodeFuture,
-    span: tracing::Span,
+    Suspended(NodeFuture),
 }
 
 /// One event in flight.
@@ -153,7 +148,8 @@ impl Group {
                 cell.reset();
             }
         }
-        fill(&this.cells[this.plan.source], Ok(source));
+        let preset = this.cells[this.plan.source].preset(Ok(source));
+        debug_assert!(preset.is_ok(), "reset just now");
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -190,7 +186,7 @@ impl Group {
     }
 
     /// Makes the future of an algorithm, if it may still start.
-    fn open(self: &Arc<Self>, node: usize) -> Option<Running> {
+    fn open(self: &Arc<Self>, node: usize) -> Option<NodeFuture> {
         self.meter(node).begin();
         let plan = &self.plan.nodes[node];
         if self.deadline != 0 && clock::now() >= self.deadline {
@@ -203,9 +199,7 @@ impl Group {
             return None;
         }
         let start = plan.start.expect("the products of sources and conditions are there from the beginning");
-        let future = start(EventContext { group: self.clone(), node: node as u32 });
-        let span = self.plan.span(node, self.id);
-        Some(Running { future, span })
+        Some(start(EventContext { group: self.clone(), node: node as u32 }))
     }
 
     fn start(self: &Arc<Self>, node: usize) {
@@ -234,17 +228,14 @@ impl Group {
     fn poll_running(
         self: &Arc<Self>,
         node: usize,
-        mut running: Running,
+        mut running: NodeFuture,
         cx: &mut Context<'_>,
-    ) -> Option<Running> {
+    ) -> Option<NodeFuture> {
         let meter = self.meter(node);
         let (group, depth) = POLLING.get();
         POLLING.set((group, depth + 1));
         let polled = meter.poll(
-            || {
-                let _span = running.span.enter();
-                catch_unwind(AssertUnwindSafe(|| running.future.as_mut().poll(cx)))
-            },
+            || catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))),
             |polled| matches!(polled, Ok(Poll::Pending)),
         );
         POLLING.set((group, depth));
@@ -256,7 +247,7 @@ impl Group {
             Ok(Poll::Ready(Err(Interrupted::Algorithm(error)))) => Err(Failure::of(name.clone(), error)),
             Err(panic) => Err(panicked(name, &*panic)),
         };
-        drop_quietly(running.future);
+        drop_quietly(running);
         self.close(node, outcome);
         None
     }
@@ -388,7 +379,7 @@ impl Group {
         for (node, task) in self.tasks.iter().enumerate() {
             let task = std::mem::replace(&mut *lock(task), Task::Idle);
             if let Task::Suspended(running) = task {
-                drop_quietly(running.future);
+                drop_quietly(running);
             }
             if self.meter(node).stage() != Stage::Idle {
                 self.meter(node).abandon();

@@ -57,13 +57,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The span of an algorithm in an event; entered at each poll of it.
-    pub(crate) fn span(&self, node: usize, event: EventId) -> tracing::Span {
-        if !self.traced {
-            return tracing::Span::none();
-        }
-        let name = &*self.nodes[node].name;
-        tracing::info_span!(target: "asynchrotron", "algorithm", algorithm = name, event = event.0)
+    /// The span of an algorithm in an event; entered whenever the algorithm itself is polled, not while it waits for its
+    /// inputs.
+    pub(crate) fn span(&self, node: usize, event: EventId) -> Option<tracing::Span> {
+        self.traced.then(|| {
+            let name = &*self.nodes[node].name;
+            tracing::info_span!(target: "asynchrotron", "algorithm", algorithm = name, event = event.0)
+        })
     }
 
     /// The algorithms that run in every event, or on the condition of an algorithm that does.

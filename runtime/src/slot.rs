@@ -1,6 +1,7 @@
 //! A slot: the place of one event in flight, as one long-lived task that runs event after event.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use asynchrotron_sync::Turnstile;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::Level;
 
 use crate::clock::{self, Ticks};
 use crate::event::EventId;
@@ -20,7 +22,7 @@ use crate::plan::Plan;
 use crate::policy::{OnError, Quarantine, Then};
 use crate::source::Source;
 use crate::stop::Stop;
-use crate::tally::{SlotTally, Tally, count};
+use crate::tally::{Latencies, SlotTally, Tally, count};
 
 /// What all slots of a job share.
 pub(crate) struct Job<S> {
@@ -42,9 +44,19 @@ const TURN_US: Duration = Duration::from_micros(200);
 pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>, seat: Arc<Seat>) {
     let mut slot = Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
     let turn = clock::ticks(TURN_US);
-    let mut turn_began = clock::now();
+    let mut latencies = Latencies::default();
+    let mut now = clock::now();
+    let mut turn_began = now;
     loop {
-        let Fed { ticket, read } = match job.feed.next().await {
+        let mut next = pin!(job.feed.next());
+        let mut waited = false;
+        let fed = poll_fn(|cx| {
+            let polled = next.as_mut().poll(cx);
+            waited |= polled.is_pending();
+            polled
+        })
+        .await;
+        let Fed { ticket, read } = match fed {
             Ok(Some(fed)) => fed,
             Ok(None) => break,
             Err(error) => {
@@ -52,7 +64,8 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
                 break;
             }
         };
-        let begin = clock::now();
+        // An event that was there at once began when the last one ended: reading the clock takes as long as some algorithms.
+        let begin = if waited { clock::now() } else { now };
         tally.busy.store(true, Relaxed);
         let result = match read.product {
             Ok(product) => slot.run_event(read.event, product, begin).await,
@@ -64,13 +77,17 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
         slot.deliver(ticket, read.event, result).await;
         slot.group.cancel().await;
         tally.busy.store(false, Relaxed);
-        let end = clock::now();
-        job.tally.record_latency(end.saturating_sub(begin));
-        if end.saturating_sub(turn_began) > turn {
+        now = clock::now();
+        if latencies.keep(now.saturating_sub(begin)) {
+            job.tally.record_latencies(&mut latencies);
+        }
+        if now.saturating_sub(turn_began) > turn {
             tokio::task::yield_now().await;
-            turn_began = clock::now();
+            now = clock::now();
+            turn_began = now;
         }
     }
+    job.tally.record_latencies(&mut latencies);
 }
 
 struct Slot<'a, S> {
@@ -104,7 +121,7 @@ impl<S: Source> Slot<'_, S> {
         Group::begin(&mut self.group, event, product, deadline);
         let (group, timer) = (&self.group, &mut self.timer);
         let (mut first, mut timed) = (true, false);
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Poll::Ready(result) = group.poll(std::mem::take(&mut first), cx) {
                 return Poll::Ready(result);
             }
@@ -153,6 +170,11 @@ impl<S: Source> Slot<'_, S> {
 
     fn fail(&mut self, failed: EventFailure) {
         count(&self.tally.failed);
+        if self.job.plan.traced {
+            let (event, failure) = (failed.event.0, &failed.failure);
+            let (algorithm, cause) = (failure.algorithm(), failure.to_string());
+            tracing::event!(name: "event failed", target: "asynchrotron", Level::ERROR, event, algorithm, cause);
+        }
         if failed.failure.kind() == FailureKind::TimedOut {
             count(&self.tally.timed_out);
         }

@@ -25,6 +25,21 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.store(counter.load(Relaxed) + 1, Relaxed);
 }
 
+/// Latencies of a slot that are not in a histogram yet.
+#[derive(Default)]
+pub(crate) struct Latencies(Vec<Ticks>);
+
+impl Latencies {
+    /// So many are recorded at once: a lock for each event would be felt.
+    const BLOCK: usize = 16;
+
+    /// Keeps a latency; says whether it is time to record them.
+    pub(crate) fn keep(&mut self, ticks: Ticks) -> bool {
+        self.0.push(ticks);
+        self.0.len() >= Self::BLOCK
+    }
+}
+
 /// How many failures are kept word for word; the rest is only counted.
 const FAILURES_KEPT: usize = 20;
 
@@ -58,10 +73,12 @@ impl Tally {
         Tally { slots, latencies, failures: Mutex::default() }
     }
 
-    pub(crate) fn record_latency(&self, ticks: Ticks) {
-        let nanoseconds = clock::nanoseconds(ticks);
+    pub(crate) fn record_latencies(&self, latencies: &mut Latencies) {
         let histogram = &self.latencies[worker() % self.latencies.len()];
-        histogram.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanoseconds.max(1));
+        let mut histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
+        for ticks in latencies.0.drain(..) {
+            histogram.saturating_record(clock::nanoseconds(ticks).max(1));
+        }
     }
 
     pub(crate) fn keep(&self, failure: EventFailure) {

@@ -90,11 +90,15 @@ impl Shape {
                     Ok::<_, Error>(*x + 1)
                 }),
                 Shape::Chain(_) => chain.algorithm(&name, (last,), next),
-                Shape::FanOut(_) => chain.algorithm(&name, (x,), next),
+                // Each is demanded for itself, and the sink takes what comes from the source.
+                Shape::FanOut(_) => {
+                    chain.for_each(&name, (x,), async |x: Arc<u64>| {
+                        std::hint::black_box(*x + 1);
+                        Ok::<_, Error>(())
+                    });
+                    x
+                }
             };
-            if matches!(self, Shape::FanOut(_)) {
-                chain.sink(&format!("sink {i}"), last, |_: EventId, _: Arc<u64>| Ok(()));
-            }
         }
         if let Some(gate) = gate {
             last = chain.algorithm("gate", (last,), move |x: Arc<u64>| {
@@ -141,8 +145,28 @@ impl Gate {
     }
 }
 
-/// Resident memory with so many events in flight.
-fn resident_with(shape: Shape, in_flight: usize) -> Result<usize> {
+/// Set in a process of its own, which measures memory and nothing else: the name of a shape, and how many events.
+const RESIDENT: &str = "ASYNCHROTRON_BENCH_RESIDENT";
+
+/// Resident memory with so many events in flight, in a process that has done nothing else.
+fn resident_with(name: &str, in_flight: usize) -> Result<usize> {
+    let output = std::process::Command::new(std::env::current_exe()?)
+        .args(["bench", "overhead"])
+        .env(RESIDENT, format!("{name} {in_flight}"))
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().with_context(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// That process.
+fn print_resident(request: &str) -> Result<()> {
+    let (name, in_flight) = request.split_once(' ').context("a shape and a number of events")?;
+    let shape = SHAPES.iter().find(|(other, _)| *other == name).context("the name of a shape")?.1;
+    println!("{}", resident_in_flight(shape, in_flight.parse()?)?);
+    Ok(())
+}
+
+fn resident_in_flight(shape: Shape, in_flight: usize) -> Result<usize> {
     let gate = Arc::new(Gate {
         expected: in_flight,
         arrived: AtomicUsize::new(0),
@@ -169,14 +193,17 @@ fn spawn_join_ns() -> Result<f64> {
 
 /// Measures, and prints one JSON object or a table.
 pub(super) fn run(json: bool) -> Result<()> {
+    if let Ok(request) = std::env::var(RESIDENT) {
+        return print_resident(&request);
+    }
     let all = Config::default().resolved_threads();
     let workers: Vec<usize> = if all > 1 { vec![1, all] } else { vec![1] };
 
-    // Memory first, while the process is small. The difference of two numbers of events leaves out what is there anyway.
+    // The difference of two numbers of events leaves out what is there anyway.
     let mut bytes = Vec::new();
     for (name, shape) in SHAPES {
         let few = if shape.algorithms() == 1 { 10_000 } else { 2_000 };
-        let (small, large) = (resident_with(shape, few)?, resident_with(shape, 10 * few)?);
+        let (small, large) = (resident_with(name, few)?, resident_with(name, 10 * few)?);
         bytes.push((name, large.saturating_sub(small) as f64 / (9 * few) as f64));
     }
 
@@ -204,10 +231,10 @@ pub(super) fn run(json: bool) -> Result<()> {
         let bytes = bytes.iter().find(|(other, _)| other == name).map_or(0.0, |(_, bytes)| *bytes);
         cases.push(json!({
             "case": name, "algorithms": shape.algorithms(), "workers": threads, "slots": 8 * *threads, "events": events,
-            "events_per_s": (1e9 / per_event).round(),
+            "events_per_s": (1e9 / per_event).round() as u64,
             "ns_per_event": round(per_event),
             "ns_per_algorithm": round(per_event * *threads as f64 / shape.algorithms() as f64),
-            "bytes_per_event_in_flight": bytes.round(),
+            "bytes_per_event_in_flight": bytes.round() as u64,
         }));
     }
     let result = json!({
@@ -228,6 +255,10 @@ fn round(x: f64) -> f64 {
     (x * 10.0).round() / 10.0
 }
 
+fn ratio(x: f64) -> f64 {
+    (x * 100.0).round() / 100.0
+}
+
 /// What the figures say, each against a figure of the same run.
 fn ratios(cases: &[Value], spawn_join_ns: f64, all: usize) -> Value {
     let ns = |name: &str, workers: usize| {
@@ -237,10 +268,10 @@ fn ratios(cases: &[Value], spawn_join_ns: f64, all: usize) -> Value {
     // What one more algorithm costs.
     let algorithm = (ns("chain_16", 1) - ns("one_0us", 1)) / 15.0;
     let suspending = ns("one_suspending", 1) - ns("one_0us", 1) + algorithm;
-    let gain = |name| round(100.0 * ns(name, 1) / ns(name, all)) / 100.0;
+    let gain = |name| ratio(ns(name, 1) / ns(name, all));
     json!({
-        "algorithm_over_spawn_join": round(100.0 * algorithm / spawn_join_ns) / 100.0,
-        "suspending_algorithm_over_spawn_join": round(100.0 * suspending / spawn_join_ns) / 100.0,
+        "algorithm_over_spawn_join": ratio(algorithm / spawn_join_ns),
+        "suspending_algorithm_over_spawn_join": ratio(suspending / spawn_join_ns),
         "gain_from_all_workers": {
             "one_0us": gain("one_0us"), "one_5us": gain("one_5us"),
             "chain_16": gain("chain_16"), "fan_out_16": gain("fan_out_16"),

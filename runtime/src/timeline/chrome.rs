@@ -57,10 +57,8 @@ impl ChromeWriter {
             }
             record["tid"] = self.threads.get(&thread).copied().unwrap_or(OTHERS_FROM + thread).into();
         }
-        for argument in record["args"].as_object_mut().into_iter().flatten().map(|(_, value)| value) {
-            if let Some(number) = argument.as_str().and_then(|text| text.parse::<u64>().ok()) {
-                *argument = number.into();
-            }
+        if let Some(arguments) = record["args"].as_object_mut() {
+            arguments.values_mut().for_each(plain);
         }
         self.record(&record);
     }
@@ -107,5 +105,13 @@ impl Drop for ChromeWriter {
         if let Err(error) = self.file.write_all(b"\n]\n").and_then(|()| self.file.flush()) {
             self.note(error);
         }
+    }
+}
+
+/// Undoes the `{:?}` of an argument: `"17"` was a number, and `"\"clusterize\""` a text.
+fn plain(argument: &mut Value) {
+    let parsed = argument.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    if let Some(parsed @ (Value::Number(_) | Value::String(_) | Value::Bool(_))) = parsed {
+        *argument = parsed;
     }
 }

@@ -13,8 +13,10 @@
 //! ```
 //!
 //! There is a track for each worker, and on it a slice for each poll of an algorithm, named by the algorithm, with the
-//! event as an argument. An algorithm that is polled inside another's poll (because that one demanded it) lies inside
-//! that slice, and so do a user's own [`tracing`] spans.
+//! event as an argument; polls that only find the inputs not there yet are left out. A producer that an algorithm demands on
+//! its way, with `ctx.get`, may lie inside its slice, and so do a user's own [`tracing`] spans. An event that is given up
+//! is marked by an instant, `event failed`, with the algorithm and the cause. Slices are wall time: a worker that the
+//! operating system took off its core seems to work.
 //!
 //! Everything goes through `tracing`: the scheduler makes spans if [`Config::traced`](crate::Config::traced) is set, and
 //! a [`Timeline`] writes whatever spans there are. Without a timeline they go to whatever subscriber the program has.

@@ -217,6 +217,15 @@ impl<T: Clone> ProductCell<T> {
         Wait { cell: self, waiter: Waiter::default() }
     }
 
+    /// Makes the cell ready from the start, without a producer: as if claimed and completed, at the price of a store.
+    ///
+    /// # Errors
+    ///
+    /// Gives the value back if the cell has been claimed.
+    pub fn preset(&mut self, value: T) -> Result<(), T> {
+        self.slot.preset(CLAIMED, value)
+    }
+
     /// Empties the cell for its next use; keeps the memory of the waiters' list. (4)
     pub fn reset(&mut self) {
         self.slot.reset();

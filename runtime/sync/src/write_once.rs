@@ -99,6 +99,22 @@ impl<T> WriteOnce<T> {
         self.value.with(|slot| unsafe { (*slot).as_ref() }.map(read))
     }
 
+    /// Writes the value and one of the owner's flags, with no other access to be kept apart.
+    ///
+    /// # Errors
+    ///
+    /// Gives the value back if the slot is not vacant.
+    pub(crate) fn preset(&mut self, flag: u8, value: T) -> Result<(), T> {
+        if self.seen().0 != 0 {
+            return Err(value);
+        }
+        // SAFETY: &mut self: no other access exists.
+        self.value.with_mut(|slot| unsafe { *slot = Some(value) });
+        // Whoever shares the slot from here on was handed it by this thread, and sees the write.
+        self.state.store(WRITING | SET | (flag & OWNER), Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Back to vacant, all flags down. (3)
     pub(crate) fn reset(&mut self) {
         self.state.store(0, Ordering::Relaxed);
