@@ -21,9 +21,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
-use asynchrotron_sync::{Claim, ProductCell, ReadySet};
+use asynchrotron_sync::{Claim, ProductCell};
 use tokio::task::JoinSet;
 
 use crate::clock::{self, Ticks};
@@ -32,6 +32,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::handle::Product;
 use crate::meter::{Meter, Stage};
 use crate::plan::{Interrupted, Launch, NodeFuture, Plan};
+use crate::seat::Seat;
 
 /// How deep demands may nest on one stack before they go round through the slot's task.
 const NESTED_DEMANDS_MAX: u32 = 32;
@@ -41,48 +42,6 @@ pub(crate) type Outcome = Result<Product, Failure>;
 thread_local! {
     /// The group that this thread polls now (its address), and how deep its demands are nested.
     static POLLING: Cell<(usize, u32)> = const { Cell::new((0, 0)) };
-}
-
-/// What one slot keeps from event to event: wake-ups, wakers, meters.
-pub(crate) struct Seat {
-    pub(crate) signals: Arc<Signals>,
-    wakers: Box<[Waker]>,
-}
-
-/// The part of a seat that wakers own. Aligned, like all that workers write all the time: what one slot's worker writes
-/// shall not lie in the cache lines that another's reads.
-#[repr(align(128))]
-pub(crate) struct Signals {
-    ready: ReadySet,
-    pub(crate) meters: Box<[Meter]>,
-}
-
-struct TaskWaker {
-    signals: Arc<Signals>,
-    node: usize,
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.signals.meters[self.node].wake();
-        self.signals.ready.mark(self.node);
-    }
-}
-
-impl Seat {
-    pub(crate) fn new(nodes: usize) -> Arc<Self> {
-        let signals = Arc::new(Signals {
-            // One more than the nodes: the mark of the slot itself.
-            ready: ReadySet::new(nodes + 1),
-            meters: (0..nodes).map(|_| Meter::default()).collect(),
-        });
-        let waker = |node| Waker::from(Arc::new(TaskWaker { signals: signals.clone(), node }));
-        Arc::new(Seat { wakers: (0..nodes).map(waker).collect(), signals })
-    }
 }
 
 enum Task {

@@ -110,6 +110,7 @@ mod policy;
 mod progress;
 mod report;
 mod scheduler;
+mod seat;
 mod sink;
 mod slot;
 pub mod source;

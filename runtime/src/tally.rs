@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 
 use crate::clock::{self, Ticks};
 use crate::failure::EventFailure;
-use crate::group::Seat;
+use crate::seat::Seat;
 
 /// What one slot counts; written by the slot alone.
 #[derive(Default)]

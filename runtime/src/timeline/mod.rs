@@ -4,10 +4,12 @@
 //! use asynchrotron::prelude::*;
 //! use asynchrotron::timeline::Timeline;
 //!
-//! # fn chain() -> Chain { unimplemented!() }
+//! # let mut chain = Chain::new("sum");
+//! # let x = chain.source::<i32>("x");
+//! # chain.sink("print", x, |_: EventId, _: std::sync::Arc<i32>| Ok(()));
 //! let timeline = Timeline::to_file("trace.json")?;
 //! let config = Config { traced: true, ..Config::default() };
-//! let report = Scheduler::new(config).run(chain(), source::from_iter([1, 2, 3]))?;
+//! let report = Scheduler::new(config).run(chain, source::from_iter([1, 2, 3]))?;
 //! timeline.finish()?;
 //! # Ok::<(), Error>(())
 //! ```

@@ -46,49 +46,50 @@ impl std::task::Wake for Unpark {
     }
 }
 
+/// An occupied gate with two in line, and what is needed to watch them.
+macro_rules! two_in_line {
+    ($gate:ident, $held:ident, $first:ident, $second:ident, $first_bell:ident, $second_bell:ident, $wakers:ident) => {
+        let $gate = Gate::new(());
+        let $held = $gate.try_take().unwrap();
+        let (($first_bell, first_waker), ($second_bell, second_waker)) = (Bell::new(), Bell::new());
+        let $wakers = [first_waker, second_waker];
+        let (mut $first, mut $second) = ($gate.take(), $gate.take());
+        assert!(poll(&mut $first, &$wakers[0]).is_pending());
+        assert!(poll(&mut $second, &$wakers[1]).is_pending());
+    };
+}
+
 #[test]
 fn the_first_in_line_is_woken_and_may_be_overtaken() {
-    let gate = Gate::new(());
-    let held = gate.try_take().unwrap();
-    let ((first_bell, first_waker), (second_bell, second_waker)) = (Bell::new(), Bell::new());
-    let (mut first, mut second) = (gate.take(), gate.take());
-    assert!(poll(&mut first, &first_waker).is_pending());
-    assert!(poll(&mut second, &second_waker).is_pending());
+    two_in_line!(gate, held, first, second, first_bell, second_bell, wakers);
     drop(held);
     assert_eq!((first_bell.rings(), second_bell.rings()), (1, 0));
     let newcomer = gate.try_take().unwrap();
-    assert!(poll(&mut first, &first_waker).is_pending(), "overtaken");
+    assert!(poll(&mut first, &wakers[0]).is_pending(), "overtaken");
     drop(newcomer);
     assert_eq!((first_bell.rings(), second_bell.rings()), (2, 0), "still the first in line");
-    let Poll::Ready(held) = poll(&mut first, &first_waker) else { panic!("the gate is free") };
+    let Poll::Ready(held) = poll(&mut first, &wakers[0]) else { panic!("the gate is open") };
     drop(held);
     assert_eq!(second_bell.rings(), 1);
+    assert!(poll(&mut second, &wakers[1]).is_ready());
 }
 
 #[test]
 fn who_was_woken_and_leaves_wakes_the_next() {
-    let gate = Gate::new(());
-    let held = gate.try_take().unwrap();
-    let ((_, first_waker), (second_bell, second_waker)) = (Bell::new(), Bell::new());
-    let (mut first, mut second) = (gate.take(), gate.take());
-    assert!(poll(&mut first, &first_waker).is_pending());
-    assert!(poll(&mut second, &second_waker).is_pending());
+    two_in_line!(gate, held, first, second, first_bell, second_bell, wakers);
     drop(held);
+    assert_eq!(first_bell.rings(), 1);
     drop(first);
     assert_eq!(second_bell.rings(), 1);
-    assert!(poll(&mut second, &second_waker).is_ready());
+    assert!(poll(&mut second, &wakers[1]).is_ready());
 }
 
 #[test]
 fn who_leaves_the_line_unwoken_wakes_nobody() {
-    let gate = Gate::new(());
-    let held = gate.try_take().unwrap();
-    let ((_, first_waker), (second_bell, second_waker)) = (Bell::new(), Bell::new());
-    let (mut first, mut second) = (gate.take(), gate.take());
-    assert!(poll(&mut first, &first_waker).is_pending());
-    assert!(poll(&mut second, &second_waker).is_pending());
+    two_in_line!(gate, held, first, second, first_bell, second_bell, wakers);
     drop(first);
-    assert_eq!(second_bell.rings(), 0);
+    assert_eq!((first_bell.rings(), second_bell.rings()), (0, 0));
     drop(held);
-    assert_eq!(second_bell.rings(), 1);
+    assert_eq!((first_bell.rings(), second_bell.rings()), (0, 1));
+    assert!(poll(&mut second, &wakers[1]).is_ready());
 }
