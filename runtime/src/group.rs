@@ -93,22 +93,29 @@ impl Group {
         })
     }
 
-    /// Makes the group ready for an event: the products of the last one are gone. Uses it again in place unless a
-    /// context of the last event is still held somewhere, in which case that keeps the old one.
+    /// Puts an event into a group that was made or [ended](Group::cancel) and is nobody else's.
     pub(crate) fn begin(group: &mut Arc<Self>, id: EventId, source: Product, deadline: Ticks) {
-        if Arc::strong_count(group) > 1 {
-            *group = Group::new(group.plan.clone(), group.seat.clone());
-        }
-        let this = Arc::get_mut(group).expect("the only owner: nobody else can have made a clone since");
+        let this = Arc::get_mut(group).expect("the only owner since it was made, or the last event ended");
         this.id = id;
         this.deadline = deadline;
-        for (cell, node) in this.cells.iter_mut().zip(&this.plan.nodes) {
-            if node.constant.is_none() {
+        let preset = this.cells[this.plan.source].preset(Ok(source));
+        debug_assert!(preset.is_ok(), "empty since it was made, or reset");
+    }
+
+    /// Frees the products of the event, and makes the group as good as new.
+    fn reset(&mut self) {
+        for (cell, node) in self.cells.iter_mut().zip(&self.plan.nodes) {
+            // A product that panics while it is dropped costs nobody else anything.
+            if node.constant.is_none() && catch_unwind(AssertUnwindSafe(|| cell.reset())).is_err() {
                 cell.reset();
             }
         }
-        let preset = this.cells[this.plan.source].preset(Ok(source));
-        debug_assert!(preset.is_ok(), "reset just now");
+        if std::mem::take(self.ended.get_mut()) | std::mem::take(self.kept.get_mut()) {
+            // Another thread may have asked for something while the event ended.
+            for task in &mut self.tasks {
+                *task.get_mut().unwrap_or_else(PoisonError::into_inner) = Task::Idle;
+            }
+        }
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -301,19 +308,39 @@ impl Group {
         )
     }
 
-    /// Ends the event: what is still suspended is dropped where it stands, and later demands fail.
+    /// Ends the event: what is still suspended is dropped where it stands, the products are freed, and later demands
+    /// fail. The group is then ready for the next event; if a context of this one is still held somewhere, that keeps
+    /// the old group, and `group` becomes a new one.
     ///
     /// Spawned algorithms end at their next suspension; this waits for them.
-    pub(crate) async fn cancel(self: &Arc<Self>) {
-        if self.kept.load(Ordering::Relaxed) {
-            self.kept.store(false, Ordering::Relaxed);
-            self.clear();
+    pub(crate) async fn cancel(group: &mut Arc<Self>) {
+        if group.kept.load(Ordering::Relaxed) {
+            group.kept.store(false, Ordering::Relaxed);
+            group.end_spawned().await;
+            group.clear();
+        }
+        if Arc::get_mut(group).is_none() {
+            group.close_for_good();
+        }
+        match Arc::get_mut(group) {
+            Some(group) => group.reset(),
+            None => *group = Group::new(group.plan.clone(), group.seat.clone()),
+        }
+    }
+
+    /// Ends the algorithms that are tasks of their own, and those that they start meanwhile.
+    async fn end_spawned(&self) {
+        if self.plan.launch != Launch::Spawn {
+            return;
+        }
+        self.ended.store(true, Ordering::Release);
+        loop {
             let mut spawned = std::mem::take(&mut *lock(&self.spawned));
+            if spawned.is_empty() {
+                return;
+            }
             spawned.abort_all();
             while spawned.join_next().await.is_some() {}
-        }
-        if Arc::strong_count(self) > 1 {
-            self.close_for_good();
         }
     }
 

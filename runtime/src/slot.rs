@@ -76,7 +76,7 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
             }
         };
         slot.deliver(ticket, read.event, result).await;
-        slot.group.cancel().await;
+        Group::cancel(&mut slot.group).await;
         tally.busy.store(false, Relaxed);
         now = clock::now();
         if latencies.keep(now.saturating_sub(begin)) {
@@ -108,7 +108,7 @@ impl<S: Source> Slot<'_, S> {
                 Ok(()) => return Ok(()),
                 Err(_) => {
                     count(&self.tally.retried);
-                    self.group.cancel().await;
+                    Group::cancel(&mut self.group).await;
                     begin = clock::now();
                 }
             }

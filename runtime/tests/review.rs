@@ -1,0 +1,168 @@
+//! Suspicious cases.
+
+mod common;
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use asynchrotron::prelude::*;
+use asynchrotron::{OnError, Stop};
+use common::{Collected, config, suspend};
+
+fn on_error(policy: &str) -> OnError {
+    policy.parse().unwrap()
+}
+
+/// Fails instead of hanging.
+fn within<R: Send + 'static>(seconds: u64, job: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, came) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = done.send(std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)));
+    });
+    match came.recv_timeout(Duration::from_secs(seconds)) {
+        Ok(Ok(r)) => r,
+        Ok(Err(p)) => std::panic::resume_unwind(p),
+        Err(_) => panic!("hangs"),
+    }
+}
+
+/// A source that waits before each event.
+struct Slow(u64, u64);
+impl Source for Slow {
+    type Product = u64;
+    async fn next(&mut self) -> Result<Option<Read<u64>>> {
+        tokio::time::sleep(Duration::from_millis(self.1)).await;
+        let n = self.0;
+        self.0 += 1;
+        Ok((n < 10).then_some(Read { event: EventId(n), product: Ok(n) }))
+    }
+}
+
+#[test]
+fn a_context_let_go_between_two_events_does_not_harm_the_next() {
+    let mut chain = Chain::new("late");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("y", (x,), |ctx: EventContext, x: Arc<u64>| async move {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            drop(ctx);
+        });
+        Ok::<_, Error>(*x)
+    });
+    let out = Collected::of(&mut chain, y);
+    let report = within(20, move || {
+        Scheduler::new(Config { on_error: on_error("skip"), ..config(2, 2) }).run(chain, Slow(0, 20)).unwrap()
+    });
+    assert_eq!((report.events, report.failed), (10, 0), "{report}");
+    assert_eq!(out.sorted().len(), 10);
+}
+
+struct Buffer(Arc<tokio::sync::Semaphore>);
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+struct Pool(Arc<tokio::sync::Semaphore>, u64);
+impl Source for Pool {
+    type Product = Buffer;
+    async fn next(&mut self) -> Result<Option<Read<Buffer>>> {
+        if self.1 == 100 {
+            return Ok(None);
+        }
+        self.0.acquire().await?.forget();
+        self.1 += 1;
+        Ok(Some(Read { event: EventId(self.1), product: Ok(Buffer(self.0.clone())) }))
+    }
+}
+
+#[test]
+fn products_are_freed_when_their_event_ends() {
+    // As in data acquisition: the source has few buffers, and an event gives its own back.
+    for (threads, slots) in [(1, 8), (2, 8)] {
+        let mut chain = Chain::new("buffers");
+        let x = chain.source::<Buffer>("x");
+        let y = chain.algorithm("y", (x,), async |_: Arc<Buffer>| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, Error>(1u64)
+        });
+        let out = Collected::of(&mut chain, y);
+        within(10, move || {
+            let pool = Pool(Arc::new(tokio::sync::Semaphore::new(4)), 0);
+            Scheduler::new(config(threads, slots)).run(chain, pool).unwrap()
+        });
+        assert_eq!(out.sorted().len(), 100);
+    }
+}
+
+#[test]
+fn nothing_of_an_event_runs_after_its_end_when_spawned() {
+    // One root fails while another computes and then demands a third algorithm.
+    let running = Arc::new(AtomicUsize::new(0));
+    let overlaps = Arc::new(Mutex::new(Vec::new()));
+    let now = Arc::new(AtomicUsize::new(usize::MAX));
+    let mut chain = Chain::new("spawned");
+    let x = chain.source::<u64>("x");
+    let (r, o, n) = (running.clone(), overlaps.clone(), now.clone());
+    let late = chain.algorithm("late", (x,), move |x: Arc<u64>| {
+        let (r, o, n) = (r.clone(), o.clone(), n.clone());
+        async move {
+            r.fetch_add(1, SeqCst);
+            for _ in 0..50 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                if n.load(SeqCst) != *x as usize {
+                    o.lock().unwrap().push(*x);
+                    break;
+                }
+            }
+            Ok::<_, Error>(*x)
+        }
+    });
+    let n = now.clone();
+    let long = chain.algorithm("long", (x,), move |ctx: EventContext, x: Arc<u64>| {
+        n.store(*x as usize, SeqCst);
+        async move {
+            std::thread::sleep(Duration::from_millis(30)); // computes
+            Ok::<_, Error>(*ctx.get(late).await?)
+        }
+    });
+    let bad = chain.algorithm("bad", (x,), async |_: Arc<u64>| {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Err::<u64, _>(anyhow!("bad"))
+    });
+    chain.sink("a", long, |_, _: Arc<u64>| Ok(()));
+    chain.sink("b", bad, |_, _: Arc<u64>| Ok(()));
+    let report = within(20, move || {
+        Scheduler::new(Config { on_error: on_error("skip"), ..config(3, 1) })
+            .run(chain, source::from_iter(0..10u64))
+            .unwrap()
+    });
+    assert_eq!(report.failed, 10);
+    assert!(overlaps.lock().unwrap().is_empty(), "ran on in {:?}", overlaps.lock().unwrap());
+}
+
+struct Bomb;
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+#[test]
+fn a_product_that_panics_when_dropped_costs_no_job() {
+    let mut chain = Chain::new("bomb");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("y", (x,), async |x: Arc<u64>| Ok::<_, Error>((*x == 3).then(|| Bomb)));
+    chain.sink("s", y, |_, _: Arc<Option<Bomb>>| Ok(()));
+    let report = within(10, move || {
+        Scheduler::new(Config { on_error: on_error("skip"), ..config(1, 1) })
+            .run(chain, source::from_iter(0..20u64))
+    });
+    eprintln!("{report:?}");
+    assert_eq!(report.unwrap().events, 20);
+}
