@@ -37,6 +37,9 @@ use crate::seat::Seat;
 /// How deep demands may nest on one stack before they go round through the slot's task.
 const NESTED_DEMANDS_MAX: u32 = 32;
 
+/// How many suspended algorithms are polled before other events get the worker.
+const POLLS_MAX: u32 = 256;
+
 pub(crate) type Outcome = Result<Product, Failure>;
 
 thread_local! {
@@ -256,10 +259,17 @@ impl Group {
                 self.demand(root);
             }
         }
+        let mut polls = 0;
         loop {
             if let Some(outcome) = self.outcome() {
                 return Poll::Ready(outcome);
             }
+            if polls == POLLS_MAX {
+                // An algorithm that wakes itself must not keep the worker: others, and the deadline, come first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            polls += 1;
             match ready.take() {
                 Some(node) => self.poll_task(node),
                 None => match ready.finish(cx.waker()) {

@@ -60,6 +60,56 @@ fn a_context_let_go_between_two_events_does_not_harm_the_next() {
     assert_eq!(out.sorted().len(), 10);
 }
 
+#[test]
+fn an_algorithm_that_wakes_itself_does_not_keep_its_worker() {
+    let go = Arc::new(AtomicBool::new(false));
+    let mut chain = Chain::new("self-waking");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("y", (x,), move |x: Arc<u64>| {
+        let go = go.clone();
+        async move {
+            if *x == 0 {
+                poll_fn(|cx| {
+                    if go.load(SeqCst) {
+                        return Poll::Ready(());
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                })
+                .await;
+            } else {
+                go.store(true, SeqCst);
+            }
+            Ok::<_, Error>(*x)
+        }
+    });
+    let out = Collected::of(&mut chain, y);
+    within(10, move || Scheduler::new(config(1, 2)).run(chain, source::from_iter(0..2u64)).unwrap());
+    assert_eq!(out.sorted().len(), 2);
+}
+
+#[test]
+fn an_algorithm_that_wakes_itself_has_a_deadline() {
+    let mut chain = Chain::new("self-waking");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("y", (x,), move |_: Arc<u64>| async move {
+        poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        })
+        .await;
+        Ok::<_, Error>(1u64)
+    });
+    let _out = Collected::of(&mut chain, y);
+    let config = Config {
+        on_error: on_error("skip"),
+        deadline: Some(Duration::from_millis(50)),
+        ..config(1, 2)
+    };
+    let report = within(10, move || Scheduler::new(config).run(chain, source::from_iter(0..2u64)).unwrap());
+    assert_eq!(report.timed_out, 2);
+}
+
 struct Buffer(Arc<tokio::sync::Semaphore>);
 impl Drop for Buffer {
     fn drop(&mut self) {
