@@ -32,17 +32,18 @@ struct State<S> {
 pub(crate) struct Feed<S> {
     state: Gate<State<S>>,
     replay: Option<Arc<BTreeSet<EventId>>>,
-    stop: Stop,
+    /// The user's, and the job's own.
+    stops: [Stop; 2],
 }
 
 impl<S: Source> Feed<S> {
-    pub(crate) fn new(source: S, config: &Config) -> Self {
+    pub(crate) fn new(source: S, config: &Config, end: Stop) -> Self {
         let left = config.events.unwrap_or(u64::MAX);
         let state = State { source, ticket: 0, skip: config.skip, phase: 0, left, ended: false };
         Feed {
             state: Gate::new(state),
             replay: config.replay.clone().map(Arc::new),
-            stop: config.stop.clone(),
+            stops: [config.stop.clone(), end],
         }
     }
 
@@ -72,7 +73,7 @@ impl<S: Source> Feed<S> {
     pub(crate) async fn next(&self) -> Result<Option<Fed<S::Product>>, anyhow::Error> {
         let mut state = self.state.take().await;
         loop {
-            if state.ended || state.phase == 0 || state.left == 0 || self.stop.is_asked() {
+            if state.ended || state.phase == 0 || state.left == 0 || self.stops.iter().any(Stop::is_asked) {
                 return Ok(None);
             }
             let read = match self.read(&mut state.source).await {
@@ -107,7 +108,8 @@ impl<S: Source> Feed<S> {
             Poll::Pending => tokio::select! {
                 biased;
                 read = next => read,
-                () = self.stop.asked() => Ok(None),
+                () = self.stops[0].asked() => Ok(None),
+                () = self.stops[1].asked() => Ok(None),
             },
         }
     }

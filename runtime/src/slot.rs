@@ -32,7 +32,8 @@ pub(crate) struct Job<S> {
     pub(crate) order: Option<Turnstile>,
     pub(crate) on_error: OnError,
     pub(crate) quarantine: Mutex<Option<Quarantine>>,
-    pub(crate) stop: Stop,
+    /// Ends this job; what the user's [`Stop`] does as well, which may be shared by other jobs.
+    pub(crate) end: Stop,
     pub(crate) tally: Tally,
     /// Why the job ends with an error.
     pub(crate) fatal: Mutex<Option<anyhow::Error>>,
@@ -212,6 +213,6 @@ impl<S> Job<S> {
     /// Ends the job with an error; the first one counts.
     pub(crate) fn end(&self, error: anyhow::Error) {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.stop.drain();
+        self.end.drain();
     }
 }

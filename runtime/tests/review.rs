@@ -149,6 +149,36 @@ fn products_are_freed_when_their_event_ends() {
 }
 
 #[test]
+fn a_scheduler_runs_again_after_a_failed_job() {
+    let scheduler = Scheduler::new(config(1, 2));
+    let mut first = Chain::new("bad");
+    let x = first.source::<u64>("x");
+    let y = first.algorithm("y", (x,), async |_: Arc<u64>| Err::<u64, _>(anyhow!("bad")));
+    let _o = Collected::of(&mut first, y);
+    assert!(scheduler.run(first, source::from_iter(0..5u64)).is_err());
+    let mut second = Chain::new("good");
+    let x = second.source::<u64>("x");
+    let out = Collected::of(&mut second, x);
+    let report = scheduler.run(second, source::from_iter(0..5u64)).unwrap();
+    assert_eq!((report.events, report.interrupted), (5, false));
+    assert_eq!(out.sorted().len(), 5);
+}
+
+#[test]
+fn a_failed_job_leaves_the_users_stop_alone() {
+    let mut first = Chain::new("bad");
+    let x = first.source::<u64>("x");
+    let y = first.algorithm("y", (x,), async |_: Arc<u64>| Err::<u64, _>(anyhow!("bad")));
+    let _o = Collected::of(&mut first, y);
+    let stop = Stop::new();
+    let error = Scheduler::new(Config { stop: stop.clone(), ..config(1, 2) })
+        .run(first, source::from_iter(0..5u64))
+        .unwrap_err();
+    eprintln!("{}", error.report().unwrap());
+    assert!(!stop.is_asked(), "the user's stop is the user's");
+}
+
+#[test]
 fn nothing_of_an_event_runs_after_its_end_when_spawned() {
     // One root fails while another computes and then demands a third algorithm.
     let running = Arc::new(AtomicUsize::new(0));
