@@ -179,6 +179,22 @@ fn a_failed_job_leaves_the_users_stop_alone() {
 }
 
 #[test]
+fn no_deadline_is_too_long() {
+    for deadline in [Duration::MAX, Duration::from_millis(u64::MAX), Duration::from_secs(1 << 40)] {
+        let mut chain = Chain::new("patient");
+        let x = chain.source::<u64>("x");
+        let y = chain.algorithm("y", (x,), async |x: Arc<u64>| {
+            suspend().await;
+            Ok::<_, Error>(*x)
+        });
+        let out = Collected::of(&mut chain, y);
+        let config = Config { deadline: Some(deadline), ..config(1, 2) };
+        within(10, move || Scheduler::new(config).run(chain, source::from_iter(0..5u64)).unwrap());
+        assert_eq!(out.sorted().len(), 5, "{deadline:?}");
+    }
+}
+
+#[test]
 fn nothing_of_an_event_runs_after_its_end_when_spawned() {
     // One root fails while another computes and then demands a third algorithm.
     let running = Arc::new(AtomicUsize::new(0));
