@@ -300,7 +300,7 @@ impl Group {
             .expect("demanded and delivered: the event is complete")
     }
 
-    /// The failure of an event whose deadline has passed: names what it is suspended in.
+    /// The failure of an event whose deadline has passed: names what it is suspended in, and counts it as failed.
     pub(crate) fn timed_out(&self) -> Failure {
         let working =
             |node: &usize| self.meter(*node).stage() == Stage::Working && !self.cells[*node].is_ready();
@@ -308,6 +308,7 @@ impl Group {
         // The last to start lies deepest in the demand: the others wait for it, or are suspended on their own.
         let node = suspended.first().copied().unwrap_or(self.plan.source);
         let since = clock::duration(self.meter(node).suspended_for());
+        self.meter(node).fail();
         let others: Vec<&str> = suspended.iter().skip(1).map(|&node| &*self.plan.nodes[node].name).collect();
         let also =
             if others.is_empty() { String::new() } else { format!(" (as was `{}`)", others.join("`, `")) };

@@ -195,6 +195,30 @@ fn no_deadline_is_too_long() {
 }
 
 #[test]
+fn a_timed_out_algorithm_is_in_the_table() {
+    for (threads, slots) in [(2, 4), (2, 1)] {
+        let mut chain = Chain::new("slow");
+        let x = chain.source::<u64>("x");
+        let y = chain.algorithm("slow", (x,), async |x: Arc<u64>| {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            Ok::<_, Error>(*x)
+        });
+        let _out = Collected::of(&mut chain, y);
+        let config = Config {
+            on_error: on_error("skip"),
+            deadline: Some(Duration::from_millis(50)),
+            ..config(threads, slots)
+        };
+        let report =
+            within(20, move || Scheduler::new(config).run(chain, source::from_iter(0..4u64)).unwrap());
+        eprintln!("{report}");
+        let slow = report.algorithm("slow").unwrap();
+        assert_eq!(slow.failures, 4);
+        assert!(slow.suspended > Duration::from_millis(150), "{slow:?}");
+    }
+}
+
+#[test]
 fn nothing_of_an_event_runs_after_its_end_when_spawned() {
     // One root fails while another computes and then demands a third algorithm.
     let running = Arc::new(AtomicUsize::new(0));
