@@ -264,6 +264,26 @@ fn nothing_of_an_event_runs_after_its_end_when_spawned() {
     assert!(overlaps.lock().unwrap().is_empty(), "ran on in {:?}", overlaps.lock().unwrap());
 }
 
+#[test]
+fn a_failure_at_the_end_of_a_long_chain() {
+    let mut chain = Chain::new("long");
+    let x = chain.source::<u64>("x");
+    let mut last = chain.algorithm("0", (x,), async |_: Arc<u64>| Err::<u64, _>(anyhow!("bad")));
+    for n in 1..100_000 {
+        last = chain.algorithm(&n.to_string(), (last,), async |x: Arc<u64>| Ok::<_, Error>(*x));
+        if n == 20_000 {
+            break;
+        }
+    }
+    let _o = Collected::of(&mut chain, last);
+    let report = within(60, move || {
+        Scheduler::new(Config { on_error: on_error("skip"), ..config(1, 1) })
+            .run(chain, source::from_iter(0..2u64))
+            .unwrap()
+    });
+    assert_eq!(report.failed, 2);
+}
+
 struct Bomb;
 impl Drop for Bomb {
     fn drop(&mut self) {
