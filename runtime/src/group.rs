@@ -190,7 +190,9 @@ impl Group {
             running = group.poll_running(node, polled, cx);
             if running.is_some() { Poll::Pending } else { Poll::Ready(()) }
         });
-        lock(&self.spawned).spawn(task);
+        // By its handle: the demand may come from a thread that is none of the executor's.
+        let executor = self.plan.executor.as_ref().expect("the scheduler names its executor before it runs events");
+        lock(&self.spawned).spawn_on(task, executor);
     }
 
     /// Polls an algorithm once; gives it back if it is suspended, and closes its product if it ended.

@@ -58,6 +58,7 @@ impl Scheduler {
         };
         clock::calibrate();
         let executor = executor(threads).map_err(|error| RunError::early(error.into()))?;
+        plan.executor = Some(executor.handle().clone());
         let seats = (0..slots).map(|_| (Arc::default(), Seat::new(plan.nodes.len()))).collect();
         let end = Stop::new();
         let job = Arc::new(Job {

@@ -264,6 +264,50 @@ fn nothing_of_an_event_runs_after_its_end_when_spawned() {
     assert!(overlaps.lock().unwrap().is_empty(), "ran on in {:?}", overlaps.lock().unwrap());
 }
 
+fn foreign_thread(threads: usize, slots: usize) {
+    let mut chain = Chain::new("foreign");
+    let x = chain.source::<u64>("x");
+    let a = chain.algorithm("a", (x,), async |x: Arc<u64>| Ok::<_, Error>(*x + 1));
+    let b = chain.algorithm("b", (x,), move |ctx: EventContext, _: Arc<u64>| async move {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            struct Unpark(std::thread::Thread);
+            impl std::task::Wake for Unpark {
+                fn wake(self: Arc<Self>) {
+                    self.0.unpark();
+                }
+            }
+            let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+            let cx = &mut std::task::Context::from_waker(&waker);
+            let mut get = std::pin::pin!(ctx.get(a));
+            let got = loop {
+                match get.as_mut().poll(cx) {
+                    Poll::Ready(got) => break got,
+                    Poll::Pending => std::thread::park(),
+                }
+            };
+            let _ = tx.send(got.map(|v| *v));
+        });
+        Ok::<_, Error>(rx.await??)
+    });
+    let out = Collected::of(&mut chain, b);
+    let report = within(10, move || {
+        let config = Config { on_error: on_error("skip"), ..config(threads, slots) };
+        Scheduler::new(config).run(chain, source::from_iter(0..20u64)).unwrap()
+    });
+    assert_eq!(out.sorted().len(), 20, "{report}");
+}
+
+#[test]
+fn a_thread_of_the_users_may_demand_products() {
+    foreign_thread(1, 4);
+}
+
+#[test]
+fn a_thread_of_the_users_may_demand_products_spawned() {
+    foreign_thread(2, 1);
+}
+
 #[test]
 fn a_failure_at_the_end_of_a_long_chain() {
     let mut chain = Chain::new("long");
