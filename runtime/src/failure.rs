@@ -1,7 +1,12 @@
 //! [`Failure`]: why an algorithm has no product, remembered like a value.
 
+use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::event::EventId;
 
@@ -134,6 +139,29 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause().source()
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not text".to_owned())
+}
+
+/// Awaits what a source or sink does; a panic in it becomes an error.
+pub(crate) async fn panics_as_errors<T>(
+    future: impl Future<Output = Result<T, anyhow::Error>>,
+) -> Result<T, anyhow::Error> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // Unwind safety: after a panic neither the future nor, since that ends the job, its source or sink is used again,
+        // but for a sink's `finish`.
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(anyhow::anyhow!("it panicked: {}", panic_message(&*panic)))))
+    })
+    .await
 }
 
 /// An event that was given up, and why.

@@ -9,6 +9,7 @@ use asynchrotron_sync::Gate;
 
 use crate::config::Config;
 use crate::event::EventId;
+use crate::failure::panics_as_errors;
 use crate::source::{Read, Source};
 use crate::stop::Stop;
 
@@ -100,7 +101,7 @@ impl<S: Source> Feed<S> {
 
     /// Reads an event; gives up waiting for one when the job is to stop.
     async fn read(&self, source: &mut S) -> Result<Option<Read<S::Product>>, anyhow::Error> {
-        let mut next = pin!(source.next());
+        let mut next = pin!(panics_as_errors(async { source.next().await }));
         // The usual case first: what is there at once needs no second future.
         let at_once = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
         match at_once {

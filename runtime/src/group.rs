@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{self, Ticks};
 use crate::event::{EventContext, EventId};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, panic_message};
 use crate::handle::Product;
 use crate::meter::{Meter, Stage};
 use crate::plan::{Interrupted, Launch, NodeFuture, Plan};
@@ -399,12 +399,7 @@ fn drop_quietly(future: NodeFuture) {
 }
 
 fn panicked(name: &Arc<str>, panic: &(dyn std::any::Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|message| (*message).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is not text".to_owned());
-    Failure::root(FailureKind::Panicked, name.clone(), anyhow::Error::msg(message))
+    Failure::root(FailureKind::Panicked, name.clone(), anyhow::Error::msg(panic_message(panic)))
 }
 
 struct Restore((usize, u32));

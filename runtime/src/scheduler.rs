@@ -145,9 +145,9 @@ async fn run_phase<S: Source>(job: &Arc<Job<S>>, ticker: Option<(&Ticker, Option
         match ended {
             None => break,
             Some(Ok(())) => {}
-            // Algorithms' panics are caught; sources and sinks run on the slot itself, and theirs end the job.
+            // The panics of algorithms, sources and sinks are caught: this one is the runtime's own.
             Some(Err(error)) => {
-                job.end(anyhow::anyhow!("a source or sink panicked: {error}"));
+                job.end(anyhow::anyhow!("the runtime panicked: {error}"));
                 slots.abort_all();
             }
         }

@@ -350,3 +350,32 @@ fn a_product_that_panics_when_dropped_costs_no_job() {
     eprintln!("{report:?}");
     assert_eq!(report.unwrap().events, 20);
 }
+
+struct Panics(u64);
+impl Source for Panics {
+    type Product = u64;
+    async fn next(&mut self) -> Result<Option<Read<u64>>> {
+        self.0 += 1;
+        assert_ne!(self.0, 6, "a wire was cut");
+        assert!(self.0 < 6, "asked again after a panic");
+        Ok(Some(Read { event: EventId(self.0), product: Ok(self.0) }))
+    }
+}
+
+#[test]
+fn a_source_that_panics_lets_the_events_in_flight_finish() {
+    for (threads, slots) in [(1, 8), (2, 8), (2, 1)] {
+        let mut chain = Chain::new("panic");
+        let x = chain.source::<u64>("x");
+        let y = chain.algorithm("y", (x,), async |x: Arc<u64>| {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, Error>(*x)
+        });
+        let out = Collected::of(&mut chain, y);
+        let error =
+            within(10, move || Scheduler::new(config(threads, slots)).run(chain, Panics(0)).unwrap_err());
+        eprintln!("{error}");
+        assert!(error.to_string().contains("a wire was cut"));
+        assert_eq!(out.sorted().len(), 5);
+    }
+}
