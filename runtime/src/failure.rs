@@ -135,11 +135,8 @@ impl fmt::Debug for Failure {
     }
 }
 
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause().source()
-    }
-}
+/// Has no `source`: what it prints is the whole story, and a report would tell it twice. See [`Failure::cause`].
+impl std::error::Error for Failure {}
 
 /// What a panic said.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -179,11 +176,8 @@ impl fmt::Display for EventFailure {
     }
 }
 
-impl std::error::Error for EventFailure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.failure)
-    }
-}
+/// Has no `source`, as [`Failure`].
+impl std::error::Error for EventFailure {}
 
 #[cfg(test)]
 mod tests {

@@ -379,3 +379,13 @@ fn a_source_that_panics_lets_the_events_in_flight_finish() {
         assert_eq!(out.sorted().len(), 5);
     }
 }
+
+#[test]
+fn the_causes_of_a_failure_are_told_once() {
+    let mut chain = Chain::new("told");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("y", (x,), async |_: Arc<u64>| Err::<u64, _>(anyhow!("deep").context("shallow")));
+    let _o = Collected::of(&mut chain, y);
+    let error = Scheduler::new(config(1, 1)).run(chain, source::from_iter(0..1u64)).unwrap_err();
+    assert_eq!(error.to_string(), "event 0: algorithm `y` failed: shallow: deep");
+}
