@@ -155,8 +155,9 @@ pub(crate) async fn panics_as_errors<T>(
     poll_fn(|cx| {
         // Unwind safety: after a panic neither the future nor, since that ends the job, its source or sink is used again,
         // but for a sink's `finish`.
-        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
-            .unwrap_or_else(|panic| Poll::Ready(Err(anyhow::anyhow!("it panicked: {}", panic_message(&*panic)))))
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
+            Poll::Ready(Err(anyhow::anyhow!("it panicked: {}", panic_message(&*panic))))
+        })
     })
     .await
 }

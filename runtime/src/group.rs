@@ -191,7 +191,8 @@ impl Group {
             if running.is_some() { Poll::Pending } else { Poll::Ready(()) }
         });
         // By its handle: the demand may come from a thread that is none of the executor's.
-        let executor = self.plan.executor.as_ref().expect("the scheduler names its executor before it runs events");
+        let executor =
+            self.plan.executor.as_ref().expect("the scheduler names its executor before it runs events");
         lock(&self.spawned).spawn_on(task, executor);
     }
 

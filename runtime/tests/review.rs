@@ -101,11 +101,8 @@ fn an_algorithm_that_wakes_itself_has_a_deadline() {
         Ok::<_, Error>(1u64)
     });
     let _out = Collected::of(&mut chain, y);
-    let config = Config {
-        on_error: on_error("skip"),
-        deadline: Some(Duration::from_millis(50)),
-        ..config(1, 2)
-    };
+    let config =
+        Config { on_error: on_error("skip"), deadline: Some(Duration::from_millis(50)), ..config(1, 2) };
     let report = within(10, move || Scheduler::new(config).run(chain, source::from_iter(0..2u64)).unwrap());
     assert_eq!(report.timed_out, 2);
 }

@@ -85,33 +85,37 @@ fn job(seed: u64) {
     for node in 1..=nodes {
         let input = |which| all[(hash(seed, node, which) % all.len() as u64) as usize];
         let (a, b, c) = (input(10), input(11), input(12));
-        let sum = chain.algorithm(&format!("a{node}"), (a, b), move |ctx: EventContext, a: Arc<u64>, b: Arc<u64>| async move {
-            let event = ctx.id().0;
-            dawdle(chance(event, node), faults).await?;
-            let luck = chance(event, node + 100) % 12;
-            let got = match luck {
-                0..3 => *ctx.get(c).await?,
-                3 => tokio::spawn(async move { ctx.get(c).await.map(|c| *c) }).await??,
-                4 => {
-                    // Goes on beyond this algorithm, and perhaps its event.
-                    tokio::spawn(async move {
-                        tokio::task::yield_now().await;
-                        let _ = ctx.get(c).await;
-                        tokio::time::sleep(Duration::from_micros(100)).await;
-                        let _ = ctx.get(c).await;
-                    });
-                    0
-                }
-                5 => {
-                    let _ = tokio::time::timeout(Duration::from_micros(20), ctx.get(c)).await;
-                    0
-                }
-                _ => 0,
-            };
-            dawdle(chance(event, node + 50), faults).await?;
-            let used = if luck < 4 { got } else { 0 };
-            Ok::<_, Error>(a.wrapping_mul(3).wrapping_add(*b).wrapping_add(used).wrapping_add(1))
-        });
+        let sum = chain.algorithm(
+            &format!("a{node}"),
+            (a, b),
+            move |ctx: EventContext, a: Arc<u64>, b: Arc<u64>| async move {
+                let event = ctx.id().0;
+                dawdle(chance(event, node), faults).await?;
+                let luck = chance(event, node + 100) % 12;
+                let got = match luck {
+                    0..3 => *ctx.get(c).await?,
+                    3 => tokio::spawn(async move { ctx.get(c).await.map(|c| *c) }).await??,
+                    4 => {
+                        // Goes on beyond this algorithm, and perhaps its event.
+                        tokio::spawn(async move {
+                            tokio::task::yield_now().await;
+                            let _ = ctx.get(c).await;
+                            tokio::time::sleep(Duration::from_micros(100)).await;
+                            let _ = ctx.get(c).await;
+                        });
+                        0
+                    }
+                    5 => {
+                        let _ = tokio::time::timeout(Duration::from_micros(20), ctx.get(c)).await;
+                        0
+                    }
+                    _ => 0,
+                };
+                dawdle(chance(event, node + 50), faults).await?;
+                let used = if luck < 4 { got } else { 0 };
+                Ok::<_, Error>(a.wrapping_mul(3).wrapping_add(*b).wrapping_add(used).wrapping_add(1))
+            },
+        );
         all.push(sum);
     }
     let out = Collected::of(&mut chain, *all.last().unwrap());
