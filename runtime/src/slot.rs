@@ -67,7 +67,8 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
             }
         };
         // An event that was there at once began when the last one ended: reading the clock takes as long as some algorithms.
-        let begin = if waited { clock::now() } else { now };
+        // Not where there is a deadline, which a source that reads for long must not use up.
+        let begin = if waited || job.plan.deadline.is_some() { clock::now() } else { now };
         tally.busy.store(true, Relaxed);
         let result = match read.product {
             Ok(product) => slot.run_event(read.event, product, begin).await,

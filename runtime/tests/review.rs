@@ -386,3 +386,27 @@ fn the_causes_of_a_failure_are_told_once() {
     let error = Scheduler::new(config(1, 1)).run(chain, source::from_iter(0..1u64)).unwrap_err();
     assert_eq!(error.to_string(), "event 0: algorithm `y` failed: shallow: deep");
 }
+
+struct Blocking(u64);
+
+impl Source for Blocking {
+    type Product = u64;
+
+    async fn next(&mut self) -> Result<Option<Read<u64>>> {
+        std::thread::sleep(Duration::from_millis(100)); // reads, on the worker
+        self.0 += 1;
+        Ok((self.0 <= 3).then_some(Read { event: EventId(self.0), product: Ok(self.0) }))
+    }
+}
+
+#[test]
+fn the_time_that_a_source_takes_is_not_the_events() {
+    let mut chain = Chain::new("blocking");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("y", (x,), async |x: Arc<u64>| Ok::<_, Error>(*x));
+    let _out = Collected::of(&mut chain, y);
+    let config =
+        Config { on_error: on_error("skip"), deadline: Some(Duration::from_millis(50)), ..config(1, 1) };
+    let report = Scheduler::new(config).run(chain, Blocking(0)).unwrap();
+    assert_eq!((report.events, report.timed_out), (3, 0), "{report}");
+}
