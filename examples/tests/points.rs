@@ -117,3 +117,13 @@ fn skip_and_events_choose_events() {
     let written = folder.read("o.csv");
     assert_eq!(written.lines().skip(1).map(|row| &row[..3]).collect::<Vec<_>>(), ["0,3", "0,4"]);
 }
+
+#[test]
+fn what_is_read_is_never_where_the_output_is_written_until_it_is_whole() {
+    let folder = Folder::new();
+    folder.write("out.csv.partial", "x,y,weight\n1,2,3\n");
+    folder
+        .run("run clue --input out.csv.partial --output out.csv")
+        .assert_fails(2, &["--input", "out.csv.partial", "would be lost"]);
+    assert_eq!(folder.read("out.csv.partial"), "x,y,weight\n1,2,3\n");
+}

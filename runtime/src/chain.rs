@@ -308,6 +308,7 @@ impl Chain {
             roots: roots.into(),
             outlets: self.outlets.into(),
             launch: Launch::InPlace,
+            executor: None,
             deadline: None,
             traced: false,
         })

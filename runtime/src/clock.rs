@@ -31,5 +31,7 @@ pub(crate) fn nanoseconds(ticks: Ticks) -> u64 {
 pub(crate) fn ticks(duration: Duration) -> Ticks {
     const PROBE: Ticks = 1 << 40;
     let probe = CLOCK.delta_as_nanos(0, PROBE);
-    u64::try_from(duration.as_nanos() * u128::from(PROBE) / u128::from(probe)).unwrap_or(Ticks::MAX)
+    // Longer than centuries is as good as for ever, and keeps the product in its type.
+    let nanoseconds = duration.as_nanos().min(u128::from(u64::MAX));
+    u64::try_from(nanoseconds * u128::from(PROBE) / u128::from(probe)).unwrap_or(Ticks::MAX)
 }

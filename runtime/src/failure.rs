@@ -1,7 +1,12 @@
 //! [`Failure`]: why an algorithm has no product, remembered like a value.
 
+use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::event::EventId;
 
@@ -36,18 +41,38 @@ impl FailureKind {
 /// A failure is made once and shared by everyone who wants the product. It prints its cause and the chain of demand:
 /// ``algorithm `calibrate` failed: negative amplitude (wanted by `clusterize`, `write`)``.
 #[derive(Clone)]
-pub struct Failure(Arc<Link>);
+pub struct Failure {
+    root: Arc<Root>,
+    last: Option<Arc<Link>>,
+}
 
-enum Link {
-    /// The algorithm itself failed.
-    Root { kind: FailureKind, algorithm: Arc<str>, cause: anyhow::Error },
-    /// The algorithm could not run because an input failed.
-    Input { algorithm: Arc<str>, input: Failure },
+/// The algorithm that failed by itself.
+struct Root {
+    kind: FailureKind,
+    algorithm: Arc<str>,
+    cause: anyhow::Error,
+}
+
+/// An algorithm that could not run because an input failed.
+struct Link {
+    algorithm: Arc<str>,
+    /// The one whose product it wanted; `None` for the guilty one.
+    input: Option<Arc<Link>>,
+}
+
+impl Drop for Link {
+    /// A chain of demand can be as long as the chain: it is taken apart in a loop, not on the stack.
+    fn drop(&mut self) {
+        let mut input = self.input.take();
+        while let Some(link) = input {
+            input = Arc::into_inner(link).and_then(|mut link| link.input.take());
+        }
+    }
 }
 
 impl Failure {
     pub(crate) fn root(kind: FailureKind, algorithm: Arc<str>, cause: anyhow::Error) -> Self {
-        Failure(Arc::new(Link::Root { kind, algorithm, cause }))
+        Failure { root: Arc::new(Root { kind, algorithm, cause }), last: None }
     }
 
     /// What `algorithm` fails with because it returned `error`; an input's failure that it passed on keeps its cause.
@@ -59,41 +84,31 @@ impl Failure {
     }
 
     pub(crate) fn passed_on_by(self, algorithm: Arc<str>) -> Self {
-        Failure(Arc::new(Link::Input { algorithm, input: self }))
-    }
-
-    fn root_link(&self) -> (FailureKind, &Arc<str>, &anyhow::Error) {
-        let mut failure = self;
-        loop {
-            match &*failure.0 {
-                Link::Root { kind, algorithm, cause } => return (*kind, algorithm, cause),
-                Link::Input { input, .. } => failure = input,
-            }
-        }
+        Failure { root: self.root, last: Some(Arc::new(Link { algorithm, input: self.last })) }
     }
 
     /// How the guilty algorithm failed.
     pub fn kind(&self) -> FailureKind {
-        self.root_link().0
+        self.root.kind
     }
 
     /// The name of the algorithm (or source) where the failure began.
     pub fn algorithm(&self) -> &str {
-        self.root_link().1
+        &self.root.algorithm
     }
 
     /// The error that the guilty algorithm returned, or a description of its panic or time-out.
     pub fn cause(&self) -> &anyhow::Error {
-        self.root_link().2
+        &self.root.cause
     }
 
     /// Who wanted the product, and who wanted theirs: nearest to the guilty algorithm first.
     pub fn demanded_by(&self) -> Vec<&str> {
         let mut names = Vec::new();
-        let mut failure = self;
-        while let Link::Input { algorithm, input } = &*failure.0 {
-            names.push(&**algorithm);
-            failure = input;
+        let mut next = &self.last;
+        while let Some(link) = next {
+            names.push(&*link.algorithm);
+            next = &link.input;
         }
         names.reverse();
         names
@@ -102,7 +117,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, algorithm, cause) = self.root_link();
+        let Root { kind, algorithm, cause } = &*self.root;
         match kind {
             FailureKind::Unreadable => write!(f, "the event could not be read: {cause:#}")?,
             kind => write!(f, "algorithm `{algorithm}` {}: {cause:#}", kind.as_str())?,
@@ -110,7 +125,7 @@ impl fmt::Display for Failure {
         for (i, name) in self.demanded_by().iter().enumerate() {
             write!(f, "{}`{name}`", if i == 0 { " (wanted by " } else { ", " })?;
         }
-        if matches!(&*self.0, Link::Input { .. }) { f.write_str(")") } else { Ok(()) }
+        if self.last.is_some() { f.write_str(")") } else { Ok(()) }
     }
 }
 
@@ -120,10 +135,31 @@ impl fmt::Debug for Failure {
     }
 }
 
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause().source()
-    }
+/// Has no `source`: what it prints is the whole story, and a report would tell it twice. See [`Failure::cause`].
+impl std::error::Error for Failure {}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not text".to_owned())
+}
+
+/// Awaits what a source or sink does; a panic in it becomes an error.
+pub(crate) async fn panics_as_errors<T>(
+    future: impl Future<Output = Result<T, anyhow::Error>>,
+) -> Result<T, anyhow::Error> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // Unwind safety: after a panic neither the future nor, since that ends the job, its source or sink is used again,
+        // but for a sink's `finish`.
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
+            Poll::Ready(Err(anyhow::anyhow!("it panicked: {}", panic_message(&*panic))))
+        })
+    })
+    .await
 }
 
 /// An event that was given up, and why.
@@ -141,11 +177,8 @@ impl fmt::Display for EventFailure {
     }
 }
 
-impl std::error::Error for EventFailure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.failure)
-    }
-}
+/// Has no `source`, as [`Failure`].
+impl std::error::Error for EventFailure {}
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use asynchrotron_sync::Gate;
 
 use crate::config::Config;
 use crate::event::EventId;
+use crate::failure::panics_as_errors;
 use crate::source::{Read, Source};
 use crate::stop::Stop;
 
@@ -32,17 +33,18 @@ struct State<S> {
 pub(crate) struct Feed<S> {
     state: Gate<State<S>>,
     replay: Option<Arc<BTreeSet<EventId>>>,
-    stop: Stop,
+    /// The user's, and the job's own.
+    stops: [Stop; 2],
 }
 
 impl<S: Source> Feed<S> {
-    pub(crate) fn new(source: S, config: &Config) -> Self {
+    pub(crate) fn new(source: S, config: &Config, end: Stop) -> Self {
         let left = config.events.unwrap_or(u64::MAX);
         let state = State { source, ticket: 0, skip: config.skip, phase: 0, left, ended: false };
         Feed {
             state: Gate::new(state),
             replay: config.replay.clone().map(Arc::new),
-            stop: config.stop.clone(),
+            stops: [config.stop.clone(), end],
         }
     }
 
@@ -72,7 +74,7 @@ impl<S: Source> Feed<S> {
     pub(crate) async fn next(&self) -> Result<Option<Fed<S::Product>>, anyhow::Error> {
         let mut state = self.state.take().await;
         loop {
-            if state.ended || state.phase == 0 || state.left == 0 || self.stop.is_asked() {
+            if state.ended || state.phase == 0 || state.left == 0 || self.stops.iter().any(Stop::is_asked) {
                 return Ok(None);
             }
             let read = match self.read(&mut state.source).await {
@@ -99,7 +101,7 @@ impl<S: Source> Feed<S> {
 
     /// Reads an event; gives up waiting for one when the job is to stop.
     async fn read(&self, source: &mut S) -> Result<Option<Read<S::Product>>, anyhow::Error> {
-        let mut next = pin!(source.next());
+        let mut next = pin!(panics_as_errors(async { source.next().await }));
         // The usual case first: what is there at once needs no second future.
         let at_once = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await;
         match at_once {
@@ -107,7 +109,8 @@ impl<S: Source> Feed<S> {
             Poll::Pending => tokio::select! {
                 biased;
                 read = next => read,
-                () = self.stop.asked() => Ok(None),
+                () = self.stops[0].asked() => Ok(None),
+                () = self.stops[1].asked() => Ok(None),
             },
         }
     }

@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{self, Ticks};
 use crate::event::{EventContext, EventId};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, panic_message};
 use crate::handle::Product;
 use crate::meter::{Meter, Stage};
 use crate::plan::{Interrupted, Launch, NodeFuture, Plan};
@@ -36,6 +36,9 @@ use crate::seat::Seat;
 
 /// How deep demands may nest on one stack before they go round through the slot's task.
 const NESTED_DEMANDS_MAX: u32 = 32;
+
+/// How many suspended algorithms are polled before other events get the worker.
+const POLLS_MAX: u32 = 256;
 
 pub(crate) type Outcome = Result<Product, Failure>;
 
@@ -93,22 +96,29 @@ impl Group {
         })
     }
 
-    /// Makes the group ready for an event: the products of the last one are gone. Uses it again in place unless a
-    /// context of the last event is still held somewhere, in which case that keeps the old one.
+    /// Puts an event into a group that was made or [ended](Group::cancel) and is nobody else's.
     pub(crate) fn begin(group: &mut Arc<Self>, id: EventId, source: Product, deadline: Ticks) {
-        if Arc::strong_count(group) > 1 {
-            *group = Group::new(group.plan.clone(), group.seat.clone());
-        }
-        let this = Arc::get_mut(group).expect("the only owner: nobody else can have made a clone since");
+        let this = Arc::get_mut(group).expect("the only owner since it was made, or the last event ended");
         this.id = id;
         this.deadline = deadline;
-        for (cell, node) in this.cells.iter_mut().zip(&this.plan.nodes) {
-            if node.constant.is_none() {
+        let preset = this.cells[this.plan.source].preset(Ok(source));
+        debug_assert!(preset.is_ok(), "empty since it was made, or reset");
+    }
+
+    /// Frees the products of the event, and makes the group as good as new.
+    fn reset(&mut self) {
+        for (cell, node) in self.cells.iter_mut().zip(&self.plan.nodes) {
+            // A product that panics while it is dropped costs nobody else anything.
+            if node.constant.is_none() && catch_unwind(AssertUnwindSafe(|| cell.reset())).is_err() {
                 cell.reset();
             }
         }
-        let preset = this.cells[this.plan.source].preset(Ok(source));
-        debug_assert!(preset.is_ok(), "reset just now");
+        if std::mem::take(self.ended.get_mut()) | std::mem::take(self.kept.get_mut()) {
+            // Another thread may have asked for something while the event ended.
+            for task in &mut self.tasks {
+                *task.get_mut().unwrap_or_else(PoisonError::into_inner) = Task::Idle;
+            }
+        }
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -180,7 +190,10 @@ impl Group {
             running = group.poll_running(node, polled, cx);
             if running.is_some() { Poll::Pending } else { Poll::Ready(()) }
         });
-        lock(&self.spawned).spawn(task);
+        // By its handle: the demand may come from a thread that is none of the executor's.
+        let executor =
+            self.plan.executor.as_ref().expect("the scheduler names its executor before it runs events");
+        lock(&self.spawned).spawn_on(task, executor);
     }
 
     /// Polls an algorithm once; gives it back if it is suspended, and closes its product if it ended.
@@ -249,10 +262,17 @@ impl Group {
                 self.demand(root);
             }
         }
+        let mut polls = 0;
         loop {
             if let Some(outcome) = self.outcome() {
                 return Poll::Ready(outcome);
             }
+            if polls == POLLS_MAX {
+                // An algorithm that wakes itself must not keep the worker: others, and the deadline, come first.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            polls += 1;
             match ready.take() {
                 Some(node) => self.poll_task(node),
                 None => match ready.finish(cx.waker()) {
@@ -283,7 +303,7 @@ impl Group {
             .expect("demanded and delivered: the event is complete")
     }
 
-    /// The failure of an event whose deadline has passed: names what it is suspended in.
+    /// The failure of an event whose deadline has passed: names what it is suspended in, and counts it as failed.
     pub(crate) fn timed_out(&self) -> Failure {
         let working =
             |node: &usize| self.meter(*node).stage() == Stage::Working && !self.cells[*node].is_ready();
@@ -291,6 +311,7 @@ impl Group {
         // The last to start lies deepest in the demand: the others wait for it, or are suspended on their own.
         let node = suspended.first().copied().unwrap_or(self.plan.source);
         let since = clock::duration(self.meter(node).suspended_for());
+        self.meter(node).fail();
         let others: Vec<&str> = suspended.iter().skip(1).map(|&node| &*self.plan.nodes[node].name).collect();
         let also =
             if others.is_empty() { String::new() } else { format!(" (as was `{}`)", others.join("`, `")) };
@@ -301,19 +322,39 @@ impl Group {
         )
     }
 
-    /// Ends the event: what is still suspended is dropped where it stands, and later demands fail.
+    /// Ends the event: what is still suspended is dropped where it stands, the products are freed, and later demands
+    /// fail. The group is then ready for the next event; if a context of this one is still held somewhere, that keeps
+    /// the old group, and `group` becomes a new one.
     ///
     /// Spawned algorithms end at their next suspension; this waits for them.
-    pub(crate) async fn cancel(self: &Arc<Self>) {
-        if self.kept.load(Ordering::Relaxed) {
-            self.kept.store(false, Ordering::Relaxed);
-            self.clear();
+    pub(crate) async fn cancel(group: &mut Arc<Self>) {
+        if group.kept.load(Ordering::Relaxed) {
+            group.kept.store(false, Ordering::Relaxed);
+            group.end_spawned().await;
+            group.clear();
+        }
+        if Arc::get_mut(group).is_none() {
+            group.close_for_good();
+        }
+        match Arc::get_mut(group) {
+            Some(group) => group.reset(),
+            None => *group = Group::new(group.plan.clone(), group.seat.clone()),
+        }
+    }
+
+    /// Ends the algorithms that are tasks of their own, and those that they start meanwhile.
+    async fn end_spawned(&self) {
+        if self.plan.launch != Launch::Spawn {
+            return;
+        }
+        self.ended.store(true, Ordering::Release);
+        loop {
             let mut spawned = std::mem::take(&mut *lock(&self.spawned));
+            if spawned.is_empty() {
+                return;
+            }
             spawned.abort_all();
             while spawned.join_next().await.is_some() {}
-        }
-        if Arc::strong_count(self) > 1 {
-            self.close_for_good();
         }
     }
 
@@ -359,12 +400,7 @@ fn drop_quietly(future: NodeFuture) {
 }
 
 fn panicked(name: &Arc<str>, panic: &(dyn std::any::Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|message| (*message).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is not text".to_owned());
-    Failure::root(FailureKind::Panicked, name.clone(), anyhow::Error::msg(message))
+    Failure::root(FailureKind::Panicked, name.clone(), anyhow::Error::msg(panic_message(panic)))
 }
 
 struct Restore((usize, u32));

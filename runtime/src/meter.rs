@@ -94,16 +94,24 @@ impl Meter {
 
     pub(crate) fn end(&self, failed: bool) {
         if failed {
-            add(&self.failures, 1);
+            self.fail();
         }
         self.enter(Stage::Idle);
     }
 
-    /// Forgets an algorithm that was dropped where it was suspended.
+    /// An algorithm was dropped where it was suspended: its wait counts, and it is over.
     pub(crate) fn abandon(&self) {
-        self.paused.store(0, Relaxed);
+        let paused = self.paused.load(Relaxed);
+        if paused != 0 {
+            self.resume(paused, clock::now());
+        }
         self.woken.store(0, Relaxed);
         self.enter(Stage::Idle);
+    }
+
+    /// It is what its event failed at, though it did not end.
+    pub(crate) fn fail(&self) {
+        add(&self.failures, 1);
     }
 
     /// Forgets everything counted so far.

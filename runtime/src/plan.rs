@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) roots: Box<[usize]>,
     pub(crate) outlets: Box<[Outlet]>,
     pub(crate) launch: Launch,
+    /// Where algorithms are spawned. `None` before the run.
+    pub(crate) executor: Option<tokio::runtime::Handle>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) traced: bool,
 }

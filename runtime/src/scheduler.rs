@@ -20,6 +20,7 @@ use crate::report::{Report, cpu_time};
 use crate::seat::Seat;
 use crate::slot::{Job, run_slot};
 use crate::source::Source;
+use crate::stop::Stop;
 use crate::tally::Tally;
 
 /// Runs a chain on the events of a source: source → slots → algorithms → sinks.
@@ -57,21 +58,24 @@ impl Scheduler {
         };
         clock::calibrate();
         let executor = executor(threads).map_err(|error| RunError::early(error.into()))?;
+        plan.executor = Some(executor.handle().clone());
         let seats = (0..slots).map(|_| (Arc::default(), Seat::new(plan.nodes.len()))).collect();
+        let end = Stop::new();
         let job = Arc::new(Job {
             plan: Arc::new(plan),
-            feed: Feed::new(source, config),
+            feed: Feed::new(source, config, end.clone()),
             order: config.ordered.then(|| Turnstile::new(0)),
             on_error: config.on_error.clone(),
             quarantine: Mutex::new(quarantine),
-            stop: config.stop.clone(),
+            end,
             tally: Tally::new(seats, threads),
             fatal: Mutex::new(None),
         });
         let (elapsed, cpu) = executor.block_on(drive(&job, config));
         // Devices may still hold work of events that were dropped; what it would wake is gone.
         executor.shutdown_timeout(Duration::from_secs(1));
-        let report = Report::of(&job.plan, &job.tally, threads, elapsed, cpu, config.stop.is_asked());
+        let ended_early = config.stop.is_asked() || job.end.is_asked();
+        let report = Report::of(&job.plan, &job.tally, threads, elapsed, cpu, ended_early);
         let fatal = job.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
         match fatal {
             None => Ok(report),
@@ -141,9 +145,9 @@ async fn run_phase<S: Source>(job: &Arc<Job<S>>, ticker: Option<(&Ticker, Option
         match ended {
             None => break,
             Some(Ok(())) => {}
-            // Algorithms' panics are caught; sources and sinks run on the slot itself, and theirs end the job.
+            // The panics of algorithms, sources and sinks are caught: this one is the runtime's own.
             Some(Err(error)) => {
-                job.end(anyhow::anyhow!("a source or sink panicked: {error}"));
+                job.end(anyhow::anyhow!("the runtime panicked: {error}"));
                 slots.abort_all();
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use asynchrotron_sync::Gate;
 
 use crate::event::EventId;
+use crate::failure::panics_as_errors;
 use crate::handle::Product;
 
 /// Where the products of events go: a file, a histogram, a network connection.
@@ -67,12 +68,16 @@ impl<T: Send + Sync + 'static, K: Sink<T>> Deliver for Sequential<T, K> {
     fn write(&self, event: EventId, product: Product) -> Delivered<'_> {
         Box::pin(async move {
             let product = product.downcast().expect("a sink takes the product of its own handle");
-            self.sink.take().await.write(event, product).await
+            let mut sink = self.sink.take().await;
+            panics_as_errors(async { sink.write(event, product).await }).await
         })
     }
 
     fn finish(&self) -> Delivered<'_> {
-        Box::pin(async move { self.sink.take().await.finish().await })
+        Box::pin(async move {
+            let mut sink = self.sink.take().await;
+            panics_as_errors(async { sink.finish().await }).await
+        })
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct Job<S> {
     pub(crate) order: Option<Turnstile>,
     pub(crate) on_error: OnError,
     pub(crate) quarantine: Mutex<Option<Quarantine>>,
-    pub(crate) stop: Stop,
+    /// Ends this job; what the user's [`Stop`] does as well, which may be shared by other jobs.
+    pub(crate) end: Stop,
     pub(crate) tally: Tally,
     /// Why the job ends with an error.
     pub(crate) fatal: Mutex<Option<anyhow::Error>>,
@@ -66,7 +67,8 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
             }
         };
         // An event that was there at once began when the last one ended: reading the clock takes as long as some algorithms.
-        let begin = if waited { clock::now() } else { now };
+        // Not where there is a deadline, which a source that reads for long must not use up.
+        let begin = if waited || job.plan.deadline.is_some() { clock::now() } else { now };
         tally.busy.store(true, Relaxed);
         let result = match read.product {
             Ok(product) => slot.run_event(read.event, product, begin).await,
@@ -76,7 +78,7 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
             }
         };
         slot.deliver(ticket, read.event, result).await;
-        slot.group.cancel().await;
+        Group::cancel(&mut slot.group).await;
         tally.busy.store(false, Relaxed);
         now = clock::now();
         if latencies.keep(now.saturating_sub(begin)) {
@@ -108,7 +110,7 @@ impl<S: Source> Slot<'_, S> {
                 Ok(()) => return Ok(()),
                 Err(_) => {
                     count(&self.tally.retried);
-                    self.group.cancel().await;
+                    Group::cancel(&mut self.group).await;
                     begin = clock::now();
                 }
             }
@@ -212,6 +214,6 @@ impl<S> Job<S> {
     /// Ends the job with an error; the first one counts.
     pub(crate) fn end(&self, error: anyhow::Error) {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.stop.drain();
+        self.end.drain();
     }
 }

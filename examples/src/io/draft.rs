@@ -31,6 +31,13 @@ impl Seal {
 }
 
 impl Draft {
+    /// Where a file is while it is being written.
+    pub(crate) fn beside(path: &Path) -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".partial");
+        name.into()
+    }
+
     /// Creates the file under its other name.
     pub(crate) fn create(path: &Path) -> Result<(Draft, File, Seal)> {
         let device = path.parent() == Some(Path::new("/dev"))
@@ -41,11 +48,7 @@ impl Draft {
         let is_link = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let target = if is_link && !special { std::fs::canonicalize(path).ok() } else { None };
         let path = target.as_deref().unwrap_or(path);
-        let partial = (!special).then(|| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".partial");
-            PathBuf::from(name)
-        });
+        let partial = (!special).then(|| Draft::beside(path));
         let file = match &partial {
             Some(partial) => File::create(partial),
             None => File::options().append(true).open(path),

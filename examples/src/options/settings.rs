@@ -10,6 +10,7 @@ use super::file::ConfigFile;
 use super::parameter::{Kind, Parameter, Values};
 use crate::chains::Recipe;
 use crate::error::usage;
+use crate::io::Draft;
 
 const fn option(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Parameter {
     Parameter { name, kind, default, unit: "", doc }
@@ -102,6 +103,17 @@ impl Settings {
                         file.display()
                     ));
                 }
+            }
+        }
+        let draft = self.output().map(|output| Draft::beside(&output));
+        for (name, file) in files.iter().filter(|(name, _)| *name != "output") {
+            if let (Some(file), Some(draft)) = (file, &draft)
+                && is_same_file(file, draft)
+            {
+                return Err(usage!(
+                    "--{name}: {} is where the --output is written until it is whole: it would be lost",
+                    file.display()
+                ));
             }
         }
         Ok(())

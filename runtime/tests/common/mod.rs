@@ -12,9 +12,13 @@ pub struct Collected<T>(Arc<Mutex<Vec<(u64, T)>>>);
 impl<T: Clone + Send + Sync + 'static> Collected<T> {
     /// Adds a sink for `product` to the chain.
     pub fn of(chain: &mut Chain, product: Handle<T>) -> Self {
+        Self::of_named(chain, "collect", product)
+    }
+
+    pub fn of_named(chain: &mut Chain, name: &str, product: Handle<T>) -> Self {
         let all = Arc::new(Mutex::new(Vec::new()));
         let here = all.clone();
-        chain.sink("collect", product, move |event: EventId, product: Arc<T>| {
+        chain.sink(name, product, move |event: EventId, product: Arc<T>| {
             here.lock().unwrap().push((event.0, (*product).clone()));
             Ok(())
         });
