@@ -16,14 +16,34 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// The job was asked to end early, and did. Its output is whole as far as it goes; who waits for all of it must know.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl Interrupted {
+    /// By the shells' convention: 128 + SIGINT.
+    pub(crate) const EXIT_CODE: u8 = 130;
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted: what was done is written, the rest of the events was not read")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
 /// Makes an error of an impossible wish; the exit code will be 2.
 macro_rules! usage {
     ($($text:tt)*) => { asynchrotron::Error::new($crate::error::UsageError(format!($($text)*))) };
 }
 pub(crate) use usage;
 
-/// 2 where the user has to ask otherwise, 1 where the job failed.
+/// 2 where the user has to ask otherwise, 130 where the job was interrupted, 1 where it failed.
 pub(crate) fn exit_code(error: &Error) -> u8 {
+    if error.is::<Interrupted>() {
+        return Interrupted::EXIT_CODE;
+    }
     if error.chain().any(<dyn std::error::Error>::is::<UsageError>) { 2 } else { 1 }
 }
 

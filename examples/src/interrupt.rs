@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use asynchrotron::anyhow::Context as _;
 use asynchrotron::{Result, Stop};
 
-/// Exit code of a process that was interrupted, by the shells' convention (128 + SIGINT).
-const INTERRUPTED: i32 = 130;
+use crate::error::Interrupted;
 
 /// On Ctrl-C (or SIGTERM, which batch systems send before they kill), asks the job to drain; the second time leaves at
 /// once.
@@ -14,7 +13,7 @@ pub(crate) fn drain_on_interrupt(stop: Stop, announce: impl Fn(&str) + Send + 's
     let asked = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(INTERRUPTED);
+            std::process::exit(Interrupted::EXIT_CODE.into());
         }
         announce("asynchrotron: interrupted: the events in flight are being finished (again: leave at once)");
         stop.drain();

@@ -9,7 +9,7 @@
 //! | [`mod@bench`] | the benchmarks that can be named on the command line |
 //!
 //! Exit codes: 0 the job is done (skipped events are counted in the report), 1 it failed, 2 the command line or the
-//! configuration makes no sense, 130 interrupted twice.
+//! configuration makes no sense, 130 it was interrupted.
 #![forbid(unsafe_code)]
 
 mod bench;

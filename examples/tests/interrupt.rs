@@ -27,7 +27,7 @@ fn the_first_interrupt_drains_and_the_files_are_closed_well() {
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(rest.contains("asynchrotron: interrupted: the events in flight are being finished"), "{rest}");
-    assert_eq!(output.status.code(), Some(0), "{rest}");
+    assert_eq!(output.status.code(), Some(130), "{rest}");
     assert!(stdout.contains("the job was ended early") && stdout.contains("V-measure"), "{stdout}");
     assert_eq!(folder.files(), ["o.parquet"]);
     let events = parquet_rows(&folder.path("o.parquet")).len();

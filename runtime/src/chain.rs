@@ -140,8 +140,24 @@ impl Chain {
         self.outlets.push(Outlet::sequential(name, node, sink));
     }
 
+    /// The same as [`sink`](Chain::sink), for a sink that takes events in the order of the source, whatever the job's other
+    /// sinks do. An event that finishes early waits in its slot until its turn has come.
+    ///
+    /// # Panics
+    /// If the handle belongs to another chain.
+    pub fn ordered_sink<T: Send + Sync + 'static>(
+        &mut self,
+        name: &str,
+        product: Handle<T>,
+        sink: impl Sink<T>,
+    ) {
+        self.sink(name, product, sink);
+        self.outlets.last_mut().expect("added on the line above").ordered = true;
+    }
+
     /// Demands an algorithm in every event for what it does rather than for what it makes: a sink of which many calls
-    /// run at once, in no order.
+    /// run at once, in no order. It runs as soon as its inputs are there: also in an event that fails later on, and once more
+    /// in each attempt that is repeated.
     ///
     /// # Panics
     /// If a handle belongs to another chain.

@@ -26,7 +26,8 @@ impl fmt::Display for EventId {
 /// The event that an algorithm runs in: its number, and the products of other algorithms on demand.
 ///
 /// Cheap to clone. A clone that outlives the event (in a task that the user spawned, say) stays valid, but every
-/// product it then asks for fails with "the event has ended".
+/// product it then asks for fails with "the event has ended". Do not keep one in a data product: they would keep each
+/// other.
 #[derive(Clone)]
 pub struct EventContext {
     pub(crate) group: Arc<Group>,
@@ -117,12 +118,12 @@ impl<T: Send + Sync + 'static> Future for Get<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.forbidden {
+            return Poll::Ready(Err(this.refuse()));
+        }
         let outcome = match this.group.cells[this.node].try_get() {
             Some(outcome) => outcome,
             None => {
-                if this.forbidden {
-                    return Poll::Ready(Err(this.refuse()));
-                }
                 if !this.waiting {
                     this.group.demand(this.node);
                     this.waiting = true;

@@ -48,6 +48,11 @@ impl<S: Source> Feed<S> {
         }
     }
 
+    /// Whether the job was asked to stop.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.stops.iter().any(Stop::is_asked)
+    }
+
     /// Lets `events` more events out.
     pub(crate) async fn open(&self, events: u64) {
         self.state.take().await.phase = events;

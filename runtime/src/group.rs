@@ -183,6 +183,7 @@ impl Group {
     fn spawn(self: &Arc<Self>, node: usize) {
         let Some(running) = self.open(node) else { return };
         self.kept.store(true, Ordering::Relaxed);
+        self.meter(node).queue();
         let group = self.clone();
         let mut running = Some(running);
         let task = std::future::poll_fn(move |cx| {
@@ -305,11 +306,15 @@ impl Group {
 
     /// The failure of an event whose deadline has passed: names what it is suspended in, and counts it as failed.
     pub(crate) fn timed_out(&self) -> Failure {
-        let working =
-            |node: &usize| self.meter(*node).stage() == Stage::Working && !self.cells[*node].is_ready();
-        let suspended: Vec<usize> = (0..self.cells.len()).filter(working).collect();
-        // The last to start lies deepest in the demand: the others wait for it, or are suspended on their own.
-        let node = suspended.first().copied().unwrap_or(self.plan.source);
+        let at = |stage: Stage| {
+            let nodes = 0..self.cells.len();
+            nodes.filter(move |&node| self.meter(node).stage() == stage && !self.cells[node].is_ready())
+        };
+        let suspended: Vec<usize> = at(Stage::Working).collect();
+        // The first in the chain lies deepest in the demand: the others wait for it, or are suspended on their own. If none
+        // of them works, one waits for a worker.
+        let node =
+            suspended.first().copied().or_else(|| at(Stage::Inputs).next()).unwrap_or(self.plan.source);
         let since = clock::duration(self.meter(node).suspended_for());
         self.meter(node).fail();
         let others: Vec<&str> = suspended.iter().skip(1).map(|&node| &*self.plan.nodes[node].name).collect();

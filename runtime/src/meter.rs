@@ -24,7 +24,7 @@ pub(crate) struct Meter {
     pub(crate) calls: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) polls: AtomicU64,
-    pub(crate) cpu: AtomicU64,
+    pub(crate) running: AtomicU64,
     pub(crate) inputs: AtomicU64,
     pub(crate) suspended: AtomicU64,
     pub(crate) ready: AtomicU64,
@@ -57,7 +57,7 @@ impl Meter {
         let end = clock::now();
         let taken = end.saturating_sub(begin);
         add(&self.polls, 1);
-        add(&self.cpu, taken.saturating_sub(NESTED.replace(outer + taken)));
+        add(&self.running, taken.saturating_sub(NESTED.replace(outer + taken)));
         if is_pending(&polled) {
             self.paused.store(end, Relaxed);
         }
@@ -88,6 +88,13 @@ impl Meter {
         self.enter(Stage::Inputs);
     }
 
+    /// It has been handed to the executor: from here to its first poll it waits for a worker.
+    pub(crate) fn queue(&self) {
+        let now = clock::now();
+        self.paused.store(now, Relaxed);
+        self.woken.store(now, Relaxed);
+    }
+
     pub(crate) fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, Relaxed);
     }
@@ -116,8 +123,15 @@ impl Meter {
 
     /// Forgets everything counted so far.
     pub(crate) fn restart(&self) {
-        let counters =
-            [&self.calls, &self.failures, &self.polls, &self.cpu, &self.inputs, &self.suspended, &self.ready];
+        let counters = [
+            &self.calls,
+            &self.failures,
+            &self.polls,
+            &self.running,
+            &self.inputs,
+            &self.suspended,
+            &self.ready,
+        ];
         counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
     }
 

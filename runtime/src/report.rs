@@ -19,7 +19,7 @@ pub struct Report {
     pub chain: String,
     /// Events completed and delivered, without those of the warm-up.
     pub events: u64,
-    /// Events given up, for whatever reason.
+    /// Events given up, for whatever reason; those of the warm-up included, as in the next two.
     pub failed: u64,
     /// Those of them that exceeded their deadline.
     pub timed_out: u64,
@@ -56,7 +56,8 @@ pub struct Latency {
 
 /// Where the time of one algorithm went, summed over all events.
 ///
-/// `cpu + inputs + suspended + ready` is its life, from its first demand to its product.
+/// `running + inputs + suspended + ready` is its life, from its first demand to its product. With fewer slots than workers,
+/// the time in which it could go on, but waits for a worker, is part of `inputs` and `suspended`, except before its first poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AlgorithmReport {
@@ -68,8 +69,9 @@ pub struct AlgorithmReport {
     pub failures: u64,
     /// How often it was polled: one more than it suspended.
     pub polls: u64,
-    /// On a worker, without the algorithms that it demanded.
-    pub cpu: Duration,
+    /// On a worker, without the algorithms that it demanded. This is wall time: if the operating system gives the worker's
+    /// core to somebody else, that counts as well.
+    pub running: Duration,
     /// Waiting for the products that it reads.
     pub inputs: Duration,
     /// Suspended: waiting for a device, a timer, a product that it demanded on its way.
@@ -97,7 +99,7 @@ impl Report {
                 calls: sum(|meter| &meter.calls),
                 failures: sum(|meter| &meter.failures),
                 polls: sum(|meter| &meter.polls),
-                cpu: clock::duration(sum(|meter| &meter.cpu)),
+                running: clock::duration(sum(|meter| &meter.running)),
                 inputs: clock::duration(sum(|meter| &meter.inputs)),
                 suspended: clock::duration(sum(|meter| &meter.suspended)),
                 ready: clock::duration(sum(|meter| &meter.ready)),
@@ -194,14 +196,14 @@ impl Report {
         writeln!(
             f,
             "\n  {:<width$} {:>10} {:>8} {:>11} {:>11} {:>11} {:>11} {:>7}",
-            "algorithm", "calls", "failed", "CPU", "inputs", "suspended", "ready", "CPU"
+            "algorithm", "calls", "failed", "running", "inputs", "suspended", "ready", "running"
         )?;
         writeln!(
             f,
             "  {:<width$} {:>10} {:>8} {:>11} {:>11} {:>11} {:>11} {:>7}",
             "", "", "", "µs/call", "µs/call", "µs/call", "µs/call", "share"
         )?;
-        let total: f64 = self.algorithms.iter().map(|algorithm| algorithm.cpu.as_secs_f64()).sum();
+        let total: f64 = self.algorithms.iter().map(|algorithm| algorithm.running.as_secs_f64()).sum();
         for algorithm in &self.algorithms {
             let each = |time: Duration| 1e6 * time.as_secs_f64() / (algorithm.calls.max(1) as f64);
             writeln!(
@@ -210,11 +212,11 @@ impl Report {
                 algorithm.name,
                 algorithm.calls,
                 algorithm.failures,
-                each(algorithm.cpu),
+                each(algorithm.running),
                 each(algorithm.inputs),
                 each(algorithm.suspended),
                 each(algorithm.ready),
-                100.0 * algorithm.cpu.as_secs_f64() / total.max(f64::MIN_POSITIVE),
+                100.0 * algorithm.running.as_secs_f64() / total.max(f64::MIN_POSITIVE),
             )?;
         }
         writeln!(f)

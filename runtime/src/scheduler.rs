@@ -49,6 +49,11 @@ impl Scheduler {
         let config = &self.config;
         let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
         let mut plan = chain.into_plan::<S::Product>().map_err(|error| RunError::early(error.into()))?;
+        ensure_sane(threads)?;
+        for outlet in &mut plan.outlets {
+            outlet.ordered |= config.ordered;
+        }
+        let ordered = plan.outlets.iter().any(|outlet| outlet.is_sink(true));
         plan.launch = if slots < threads { Launch::Spawn } else { Launch::InPlace };
         plan.deadline = config.deadline;
         plan.traced = config.traced;
@@ -59,12 +64,15 @@ impl Scheduler {
         clock::calibrate();
         let executor = executor(threads).map_err(|error| RunError::early(error.into()))?;
         plan.executor = Some(executor.handle().clone());
+        // More slots than events would only cost memory.
+        let events = [source.events_left(), config.events].into_iter().flatten().min();
+        let slots = events.map_or(slots, |events| slots.min(usize::try_from(events).unwrap_or(slots).max(1)));
         let seats = (0..slots).map(|_| (Arc::default(), Seat::new(plan.nodes.len()))).collect();
         let end = Stop::new();
         let job = Arc::new(Job {
             plan: Arc::new(plan),
             feed: Feed::new(source, config, end.clone()),
-            order: config.ordered.then(|| Turnstile::new(0)),
+            order: ordered.then(|| Turnstile::new(0)),
             on_error: config.on_error.clone(),
             quarantine: Mutex::new(quarantine),
             end,
@@ -82,6 +90,18 @@ impl Scheduler {
             Some(cause) => Err(RunError { cause, report: Some(Box::new(report)) }),
         }
     }
+}
+
+/// More worker threads than any machine has cores are a slip of the finger, and would fail in the middle of starting them.
+const THREADS_MAX: usize = 4096;
+
+fn ensure_sane(threads: usize) -> Result<(), RunError> {
+    if threads <= THREADS_MAX {
+        return Ok(());
+    }
+    Err(RunError::early(anyhow::anyhow!(
+        "{threads} threads are too many: at most {THREADS_MAX} are possible"
+    )))
 }
 
 fn executor(threads: usize) -> std::io::Result<Runtime> {

@@ -12,8 +12,8 @@ use crate::handle::Product;
 
 /// Where the products of events go: a file, a histogram, a network connection.
 ///
-/// A sink is called for one event at a time, in the order in which events finish, or in that of the source if the job is
-/// [`ordered`](crate::Config::ordered). It is called only for events of which *all* demanded products are there: an
+/// A sink is called for one event at a time, in the order in which events finish, or in that of the source if it was added
+/// with [`Chain::ordered_sink`](crate::Chain::ordered_sink) or the job is [`ordered`](crate::Config::ordered). It is called only for events of which *all* demanded products are there: an
 /// event that fails leaves no trace in any sink. For work that may run for many events at once, see
 /// [`Chain::for_each`](crate::Chain::for_each).
 ///
@@ -87,6 +87,8 @@ pub(crate) struct Outlet {
     pub(crate) node: usize,
     /// None for an algorithm that delivers by itself.
     sink: Option<(Arc<str>, Box<dyn Deliver>)>,
+    /// Whether it takes events in the order of the source.
+    pub(crate) ordered: bool,
 }
 
 impl Outlet {
@@ -96,19 +98,19 @@ impl Outlet {
         sink: impl Sink<T>,
     ) -> Self {
         let sink = Sequential { sink: Gate::new(sink), product: PhantomData };
-        Outlet { node, sink: Some((name, Box::new(sink))) }
+        Outlet { node, sink: Some((name, Box::new(sink))), ordered: false }
     }
 
     pub(crate) fn concurrent(node: usize) -> Self {
-        Outlet { node, sink: None }
+        Outlet { node, sink: None, ordered: false }
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.sink.as_ref().map(|(name, _)| &**name)
     }
 
-    pub(crate) fn has_sink(&self) -> bool {
-        self.sink.is_some()
+    pub(crate) fn is_sink(&self, ordered: bool) -> bool {
+        self.sink.is_some() && self.ordered == ordered
     }
 
     pub(crate) async fn write(&self, event: EventId, product: Product) -> Result<(), anyhow::Error> {

@@ -1,7 +1,7 @@
 //! A slot: the place of one event in flight, as one long-lived task that runs event after event.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -47,18 +47,9 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
     let mut slot = Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
     let turn = clock::ticks(TURN_US);
     let mut latencies = Latencies::default();
-    let mut now = clock::now();
-    let mut turn_began = now;
+    let mut turn_began = clock::now();
     loop {
-        let mut next = pin!(job.feed.next());
-        let mut waited = false;
-        let fed = poll_fn(|cx| {
-            let polled = next.as_mut().poll(cx);
-            waited |= polled.is_pending();
-            polled
-        })
-        .await;
-        let Fed { ticket, read } = match fed {
+        let Fed { ticket, read } = match job.feed.next().await {
             Ok(Some(fed)) => fed,
             Ok(None) => break,
             Err(error) => {
@@ -66,9 +57,7 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
                 break;
             }
         };
-        // An event that was there at once began when the last one ended: reading the clock takes as long as some algorithms.
-        // Not where there is a deadline, which a source that reads for long must not use up.
-        let begin = if waited || job.plan.deadline.is_some() { clock::now() } else { now };
+        let begin = clock::now();
         tally.busy.store(true, Relaxed);
         let result = match read.product {
             Ok(product) => slot.run_event(read.event, product, begin).await,
@@ -80,14 +69,13 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
         slot.deliver(ticket, read.event, result).await;
         Group::cancel(&mut slot.group).await;
         tally.busy.store(false, Relaxed);
-        now = clock::now();
+        let now = clock::now();
         if latencies.keep(now.saturating_sub(begin)) {
             job.tally.record_latencies(&mut latencies);
         }
         if now.saturating_sub(turn_began) > turn {
             tokio::task::yield_now().await;
-            now = clock::now();
-            turn_began = now;
+            turn_began = clock::now();
         }
     }
     job.tally.record_latencies(&mut latencies);
@@ -108,6 +96,8 @@ impl<S: Source> Slot<'_, S> {
         for _ in 0..self.job.on_error.retries {
             match self.attempt(event, product.clone(), begin).await {
                 Ok(()) => return Ok(()),
+                // A job that is to end does not begin anything again.
+                Err(failure) if self.job.feed.is_closing() => return Err(failure),
                 Err(_) => {
                     count(&self.tally.retried);
                     Group::cancel(&mut self.group).await;
@@ -145,25 +135,32 @@ impl<S: Source> Slot<'_, S> {
         .await
     }
 
-    /// Hands the products of an event to the sinks, or its failure to the policy; in the order of the source if so asked.
+    /// Hands the products of an event to the sinks, or its failure to the policy; to sinks that want the order of the
+    /// source, when the event's turn has come.
     async fn deliver(&mut self, ticket: u64, event: EventId, result: Result<(), Failure>) {
+        let mut written = match &result {
+            Ok(()) => self.write(event, false).await,
+            Err(_) => Ok(()),
+        };
         // Failed events wait for their turn as well: a slot never runs ahead of an event that others wait for.
         let turn = match &self.job.order {
             Some(order) => Some(order.wait(ticket).await),
             None => None,
         };
-        match result {
-            Ok(()) => match self.write(event).await {
-                Ok(()) => count(&self.tally.events),
-                Err(error) => self.job.end(error),
-            },
-            Err(failure) => self.fail(EventFailure { event, failure }),
+        if written.is_ok() && result.is_ok() && turn.is_some() {
+            written = self.write(event, true).await;
+        }
+        match (result, written) {
+            (Ok(()), Ok(())) => count(&self.tally.events),
+            (Ok(()), Err(error)) => self.job.end(error),
+            (Err(failure), _) => self.fail(EventFailure { event, failure }),
         }
         drop(turn);
     }
 
-    async fn write(&mut self, event: EventId) -> Result<(), anyhow::Error> {
-        for outlet in self.job.plan.outlets.iter().filter(|outlet| outlet.has_sink()) {
+    /// Writes to the sinks that want the order of the source, or to those that do not.
+    async fn write(&mut self, event: EventId, ordered: bool) -> Result<(), anyhow::Error> {
+        for outlet in self.job.plan.outlets.iter().filter(|outlet| outlet.is_sink(ordered)) {
             outlet.write(event, self.group.product(outlet.node)).await.with_context(|| {
                 format!("the sink `{}` failed at event {event}", outlet.name().unwrap_or_default())
             })?;

@@ -38,6 +38,54 @@ fn ordered_sinks_take_events_in_the_order_of_the_source() {
 }
 
 #[test]
+fn one_sink_may_be_ordered_and_another_not() {
+    let mut chain = Chain::new("order");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("shuffle", (x,), shuffled);
+    let unordered = Collected::of(&mut chain, y);
+    let written: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let here = written.clone();
+    chain.ordered_sink("ordered", y, move |event: EventId, _: Arc<u64>| {
+        here.lock().unwrap().push(event.0);
+        Ok(())
+    });
+    Scheduler::new(config(2, 16)).run(chain, source::from_iter(0..500u64)).unwrap();
+    assert_eq!(*written.lock().unwrap(), (0..500).collect::<Vec<_>>());
+    assert_ne!(unordered.all(), unordered.sorted(), "events overtake each other in the other sink");
+    assert_eq!(unordered.all().len(), 500);
+}
+
+#[test]
+fn a_job_that_is_asked_to_stop_does_not_repeat_failed_events() {
+    let stop = Stop::new();
+    let asking = stop.clone();
+    let mut chain = Chain::new("hopeless");
+    let x = chain.source::<u64>("x");
+    let y = chain.algorithm("hopeless", (x,), move |_: Arc<u64>| {
+        asking.drain();
+        async { Err::<u64, _>(anyhow!("never")) }
+    });
+    Collected::of(&mut chain, y);
+    let config = Config { stop, on_error: "retry=4000000000,skip".parse().unwrap(), ..config(1, 1) };
+    let report = Scheduler::new(config).run(chain, source::from_iter(0..5u64)).unwrap();
+    assert_eq!((report.failed, report.retried), (1, 0));
+}
+
+#[test]
+fn slots_are_no_more_than_events_and_threads_no_more_than_makes_sense() {
+    let chain = || {
+        let mut chain = Chain::new("few");
+        let x = chain.source::<u64>("x");
+        Collected::of(&mut chain, x);
+        chain
+    };
+    let report = Scheduler::new(config(2, 10_000_000)).run(chain(), source::from_iter(0..5u64)).unwrap();
+    assert_eq!((report.events, report.slots), (5, 5));
+    let error = Scheduler::new(config(99_999, 1)).run(chain(), source::from_iter(0..5u64)).unwrap_err();
+    assert!(error.to_string().contains("99999 threads are too many"), "{error}");
+}
+
+#[test]
 fn no_more_events_are_in_flight_than_there_are_slots() {
     for slots in [1, 3, 64] {
         let (in_flight, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -188,7 +236,7 @@ fn every_microsecond_of_an_algorithm_is_accounted_for() {
     assert!(slow.suspended >= fifteen && slow.inputs.is_zero(), "{slow:?}");
     assert!(waits.inputs >= fifteen && waits.suspended.is_zero(), "{waits:?}");
     assert_eq!((slow.calls, slow.polls, waits.polls), (5, 10, 10));
-    let life = slow.cpu + slow.inputs + slow.suspended + slow.ready;
+    let life = slow.running + slow.inputs + slow.suspended + slow.ready;
     assert!(life <= report.elapsed, "{life:?} of {:?}", report.elapsed);
     let text = report.to_string();
     assert!(text.starts_with("Processed 5 events in "), "{text}");

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use asynchrotron::prelude::*;
@@ -23,7 +22,7 @@ const RUN: Duration = Duration::from_millis(400);
 enum Shape {
     /// One algorithm that spins for so many microseconds.
     One(u64),
-    /// One algorithm that suspends once, and is woken at once.
+    /// One algorithm that suspends once, and is woken when the worker has nothing else to do.
     Suspending,
     /// Algorithms in a row.
     Chain(usize),
@@ -53,19 +52,6 @@ fn spinning(work: Duration) -> impl Fn(Arc<u64>) -> std::future::Ready<Result<u6
     }
 }
 
-/// Returns `Pending` once, having woken itself: a suspension without a device.
-async fn suspend_once() {
-    let mut suspended = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut suspended, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 impl Shape {
     fn algorithms(self) -> usize {
         match self {
@@ -86,7 +72,8 @@ impl Shape {
                 Shape::One(0) => chain.algorithm(&name, (x,), next),
                 Shape::One(us) => chain.algorithm(&name, (x,), spinning(Duration::from_micros(us))),
                 Shape::Suspending => chain.algorithm(&name, (x,), async |x: Arc<u64>| {
-                    suspend_once().await;
+                    // The worker goes on with other events, and comes back to this one.
+                    tokio::task::yield_now().await;
                     Ok::<_, Error>(*x + 1)
                 }),
                 Shape::Chain(_) => chain.algorithm(&name, (last,), next),

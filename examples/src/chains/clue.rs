@@ -38,9 +38,9 @@ const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "points-per-tile",
         kind: Kind::Count,
-        default: "4",
+        default: "2",
         unit: "",
-        doc: "changes the speed only",
+        doc: "changes the speed, and rho by its rounding where weights do not add up exactly",
     },
 ];
 

@@ -1,11 +1,12 @@
 //! `asynchrotron run`.
 
-use asynchrotron::Result;
 use asynchrotron::timeline::Timeline;
+use asynchrotron::{Error, Result};
 
 use super::{conduct, print};
 use crate::chains::{RECIPES, find_recipe};
 use crate::device;
+use crate::error::Interrupted;
 use crate::options::{RunArguments, Settings};
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
@@ -28,10 +29,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let timeline = settings.trace().map(Timeline::to_file).transpose()?;
     let (report, result) = conduct(job, config)?;
     let traced = timeline.map_or(Ok(()), Timeline::finish);
+    let interrupted = report.as_ref().is_some_and(|report| report.interrupted);
     if let Some(report) = report {
         print(&format!("{}\n", report.to_string().trim_end()))?;
     }
     print(&format!("\n{}", result?))?;
     // The job is what was asked for: a trace that is incomplete comes second.
-    traced
+    traced?;
+    if interrupted { Err(Error::new(Interrupted)) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! Suspicious cases.
+//! Where things meet their limits: the end of an event, of a job, of a chain; threads of the user's own.
 
 mod common;
 
