@@ -19,7 +19,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -63,8 +63,8 @@ pub(crate) struct Group {
     deadline: Ticks,
     pub(crate) cells: Box<[ProductCell<Outcome>]>,
     tasks: Box<[Mutex<Task>]>,
-    /// Set when a task was kept or spawned, so that an event that never suspended has nothing to clear.
-    kept: AtomicBool,
+    /// How many tasks are requested or suspended now: an event that ends with none has nothing to clear.
+    kept: AtomicUsize,
     /// Set when the event ended while somebody still held a context of it.
     ended: AtomicBool,
     spawned: Mutex<JoinSet<()>>,
@@ -88,7 +88,7 @@ impl Group {
             id: EventId(0),
             deadline: 0,
             cells,
-            kept: AtomicBool::new(false),
+            kept: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             spawned: Mutex::default(),
             plan,
@@ -113,8 +113,9 @@ impl Group {
                 cell.reset();
             }
         }
-        if std::mem::take(self.ended.get_mut()) | std::mem::take(self.kept.get_mut()) {
-            // Another thread may have asked for something while the event ended.
+        *self.ended.get_mut() = false;
+        if std::mem::take(self.kept.get_mut()) > 0 {
+            // Another thread asked for something while the event ended.
             for task in &mut self.tasks {
                 *task.get_mut().unwrap_or_else(PoisonError::into_inner) = Task::Idle;
             }
@@ -147,8 +148,7 @@ impl Group {
             Launch::Spawn => self.spawn(node),
             Launch::InPlace if self.is_polled_here() => self.start(node),
             Launch::InPlace => {
-                *lock(&self.tasks[node]) = Task::Requested;
-                self.kept.store(true, Ordering::Relaxed);
+                self.keep(node, Task::Requested);
                 self.seat.signals.ready.mark(node);
             }
         }
@@ -175,14 +175,26 @@ impl Group {
         let Some(running) = self.open(node) else { return };
         let cx = &mut Context::from_waker(&self.seat.wakers[node]);
         if let Some(suspended) = self.poll_running(node, running, cx) {
-            *lock(&self.tasks[node]) = Task::Suspended(suspended);
-            self.kept.store(true, Ordering::Relaxed);
+            self.keep(node, Task::Suspended(suspended));
         }
+    }
+
+    fn keep(&self, node: usize, task: Task) {
+        *lock(&self.tasks[node]) = task;
+        self.kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a task out; it is kept no more.
+    fn take(&self, node: usize) -> Task {
+        let task = std::mem::replace(&mut *lock(&self.tasks[node]), Task::Idle);
+        if !matches!(task, Task::Idle) {
+            self.kept.fetch_sub(1, Ordering::Relaxed);
+        }
+        task
     }
 
     fn spawn(self: &Arc<Self>, node: usize) {
         let Some(running) = self.open(node) else { return };
-        self.kept.store(true, Ordering::Relaxed);
         self.meter(node).queue();
         let group = self.clone();
         let mut running = Some(running);
@@ -236,16 +248,17 @@ impl Group {
 
     /// Polls a marked algorithm, on the slot's task.
     fn poll_task(self: &Arc<Self>, node: usize) {
-        let Some(task) = self.tasks.get(node) else { return };
-        let task = std::mem::replace(&mut *lock(task), Task::Idle);
-        match task {
+        if node == self.tasks.len() {
+            return; // the mark of the slot itself
+        }
+        match self.take(node) {
             // A late wake-up of an algorithm that has ended, perhaps in an earlier event.
             Task::Idle => {}
             Task::Requested => self.start(node),
             Task::Suspended(running) => {
                 let cx = &mut Context::from_waker(&self.seat.wakers[node]);
                 if let Some(suspended) = self.poll_running(node, running, cx) {
-                    *lock(&self.tasks[node]) = Task::Suspended(suspended);
+                    self.keep(node, Task::Suspended(suspended));
                 }
             }
         }
@@ -333,12 +346,13 @@ impl Group {
     ///
     /// Spawned algorithms end at their next suspension; this waits for them.
     pub(crate) async fn cancel(group: &mut Arc<Self>) {
-        if group.kept.load(Ordering::Relaxed) {
-            group.kept.store(false, Ordering::Relaxed);
+        if group.plan.launch == Launch::Spawn {
             group.end_spawned().await;
+        }
+        if group.kept.load(Ordering::Relaxed) > 0 || group.plan.launch == Launch::Spawn {
             group.clear();
         }
-        if Arc::get_mut(group).is_none() {
+        if Arc::strong_count(group) > 1 {
             group.close_for_good();
         }
         match Arc::get_mut(group) {
@@ -349,9 +363,6 @@ impl Group {
 
     /// Ends the algorithms that are tasks of their own, and those that they start meanwhile.
     async fn end_spawned(&self) {
-        if self.plan.launch != Launch::Spawn {
-            return;
-        }
         self.ended.store(true, Ordering::Release);
         loop {
             let mut spawned = std::mem::take(&mut *lock(&self.spawned));
@@ -381,9 +392,8 @@ impl Group {
 
     /// Drops every suspended algorithm, without waiting for spawned ones.
     pub(crate) fn clear(&self) {
-        for (node, task) in self.tasks.iter().enumerate() {
-            let task = std::mem::replace(&mut *lock(task), Task::Idle);
-            if let Task::Suspended(running) = task {
+        for node in 0..self.tasks.len() {
+            if let Task::Suspended(running) = self.take(node) {
                 drop_quietly(running);
             }
             if self.meter(node).stage() != Stage::Idle {
