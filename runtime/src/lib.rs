@@ -57,8 +57,10 @@
 //! slow sink, or one that must wait for an earlier event because the job is ordered, keeps slots occupied, and so holds the
 //! source back. There are no other queues.
 //!
-//! **Order.** Events get to a sink one at a time; in the order of the source if the job is [ordered](Config::ordered), else
-//! in that in which they finish. Events that fail are left out, and nothing of them gets to any sink.
+//! **Order.** Events get to a sink one at a time; in the order of the source if the sink is
+//! [ordered](Chain::ordered_sink) or the job is ([`Config::ordered`]), else in that in which they finish. Events that fail are
+//! left out, and nothing of them gets to any sink. (What [`Chain::for_each`] adds is an algorithm: it runs when its inputs
+//! are there.)
 //!
 //! **Failure.** An error, a panic, or a time-out of an algorithm costs its event and no other. Nobody waits for a product
 //! that will never come: whoever awaits a failed product gets its [`Failure`].
