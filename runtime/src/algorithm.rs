@@ -46,9 +46,13 @@ pub struct WithContext;
 
 macro_rules! algorithm {
     ($($T:ident $arg:ident),*) => {
-        impl<Func, Fut, Out, Error, $($T),*> Algorithm<($(Arc<$T>,)*), Plain> for Func
+        algorithm!(@form Plain, _ctx, (), (), $($T $arg),*);
+        algorithm!(@form WithContext, ctx, (EventContext), (ctx.clone()), $($T $arg),*);
+    };
+    (@form $Form:ident, $ctx:ident, ($($Context:ty)?), ($($context:expr)?), $($T:ident $arg:ident),*) => {
+        impl<Func, Fut, Out, Error, $($T),*> Algorithm<($(Arc<$T>,)*), $Form> for Func
         where
-            Func: Fn($(Arc<$T>),*) -> Fut + Send + Sync + 'static,
+            Func: Fn($($Context,)? $(Arc<$T>),*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = Result<Out, Error>> + Send,
             Out: Send + Sync + 'static,
             Error: Into<anyhow::Error>,
@@ -58,30 +62,10 @@ macro_rules! algorithm {
 
             fn call(
                 &self,
-                _: &EventContext,
+                $ctx: &EventContext,
                 ($($arg,)*): ($(Arc<$T>,)*),
             ) -> impl Future<Output = Result<Out, anyhow::Error>> + Send {
-                let future = self($($arg),*);
-                async move { future.await.map_err(Into::into) }
-            }
-        }
-
-        impl<Func, Fut, Out, Error, $($T),*> Algorithm<($(Arc<$T>,)*), WithContext> for Func
-        where
-            Func: Fn(EventContext $(, Arc<$T>)*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output = Result<Out, Error>> + Send,
-            Out: Send + Sync + 'static,
-            Error: Into<anyhow::Error>,
-            $($T: Send + Sync + 'static,)*
-        {
-            type Output = Out;
-
-            fn call(
-                &self,
-                ctx: &EventContext,
-                ($($arg,)*): ($(Arc<$T>,)*),
-            ) -> impl Future<Output = Result<Out, anyhow::Error>> + Send {
-                let future = self(ctx.clone() $(, $arg)*);
+                let future = self($($context,)? $($arg),*);
                 async move { future.await.map_err(Into::into) }
             }
         }
