@@ -79,7 +79,7 @@ impl<S: Source> Feed<S> {
     pub(crate) async fn next(&self) -> Result<Option<Fed<S::Product>>, anyhow::Error> {
         let mut state = self.state.take().await;
         loop {
-            if state.ended || state.phase == 0 || state.left == 0 || self.stops.iter().any(Stop::is_asked) {
+            if state.ended || state.phase == 0 || state.left == 0 || self.is_closing() {
                 return Ok(None);
             }
             let read = match self.read(&mut state.source).await {

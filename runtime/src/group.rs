@@ -20,7 +20,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use asynchrotron_sync::{Claim, ProductCell};
@@ -30,6 +30,7 @@ use crate::clock::{self, Ticks};
 use crate::event::{EventContext, EventId};
 use crate::failure::{Failure, FailureKind, panic_message};
 use crate::handle::Product;
+use crate::lock::lock;
 use crate::meter::{Meter, Stage};
 use crate::plan::{Interrupted, Launch, NodeFuture, Plan};
 use crate::seat::Seat;
@@ -68,10 +69,6 @@ pub(crate) struct Group {
     /// Set when the event ended while somebody still held a context of it.
     ended: AtomicBool,
     spawned: Mutex<JoinSet<()>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Group {
@@ -346,10 +343,11 @@ impl Group {
     ///
     /// Spawned algorithms end at their next suspension; this waits for them.
     pub(crate) async fn cancel(group: &mut Arc<Self>) {
-        if group.plan.launch == Launch::Spawn {
+        let spawns = group.plan.launch == Launch::Spawn;
+        if spawns {
             group.end_spawned().await;
         }
-        if group.kept.load(Ordering::Relaxed) > 0 || group.plan.launch == Launch::Spawn {
+        if spawns || group.kept.load(Ordering::Relaxed) > 0 {
             group.clear();
         }
         if Arc::strong_count(group) > 1 {

@@ -106,6 +106,7 @@ mod failure;
 mod feed;
 mod group;
 mod handle;
+mod lock;
 mod meter;
 mod plan;
 mod policy;

@@ -3,8 +3,8 @@
 use std::any::{Any, TypeId};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::clock::Ticks;
 use crate::event::{EventContext, EventId};
 use crate::failure::Failure;
 use crate::handle::Product;
@@ -54,7 +54,8 @@ pub(crate) struct Plan {
     pub(crate) launch: Launch,
     /// Where algorithms are spawned. `None` before the run.
     pub(crate) executor: Option<tokio::runtime::Handle>,
-    pub(crate) deadline: Option<Duration>,
+    /// In ticks of the clock, so that no event has to convert it.
+    pub(crate) deadline: Option<Ticks>,
     pub(crate) traced: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use asynchrotron_sync::Turnstile;
@@ -13,6 +13,7 @@ use crate::chain::Chain;
 use crate::clock;
 use crate::config::Config;
 use crate::feed::Feed;
+use crate::lock::lock;
 use crate::plan::Launch;
 use crate::policy::{Quarantine, Then};
 use crate::progress::{Progress, Ticker};
@@ -55,7 +56,7 @@ impl Scheduler {
         }
         let ordered = plan.outlets.iter().any(|outlet| outlet.is_sink(true));
         plan.launch = if slots < threads { Launch::Spawn } else { Launch::InPlace };
-        plan.deadline = config.deadline;
+        plan.deadline = config.deadline.map(clock::ticks);
         plan.traced = config.traced;
         let quarantine = match &config.on_error.then {
             Then::Quarantine(folder) => Some(Quarantine::create(folder).map_err(RunError::early)?),
@@ -84,7 +85,7 @@ impl Scheduler {
         executor.shutdown_timeout(Duration::from_secs(1));
         let ended_early = config.stop.is_asked() || job.end.is_asked();
         let report = Report::of(&job.plan, &job.tally, threads, elapsed, cpu, ended_early);
-        let fatal = job.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let fatal = lock(&job.fatal).take();
         match fatal {
             None => Ok(report),
             Some(cause) => Err(RunError { cause, report: Some(Box::new(report)) }),

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::failure::{EventFailure, Failure, FailureKind};
 use crate::feed::{Fed, Feed};
 use crate::group::Group;
 use crate::handle::Product;
+use crate::lock::lock;
 use crate::plan::Plan;
 use crate::policy::{OnError, Quarantine, Then};
 use crate::seat::Seat;
@@ -40,12 +41,12 @@ pub(crate) struct Job<S> {
 }
 
 /// How long a slot goes from event to event before it lets others run, if no algorithm suspends in between.
-const TURN_US: Duration = Duration::from_micros(200);
+const TURN: Duration = Duration::from_micros(200);
 
 /// Runs events in one slot until the feed has no more.
 pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>, seat: Arc<Seat>) {
     let mut slot = Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
-    let turn = clock::ticks(TURN_US);
+    let turn = clock::ticks(TURN);
     let mut latencies = Latencies::default();
     let mut turn_began = clock::now();
     loop {
@@ -109,8 +110,7 @@ impl<S: Source> Slot<'_, S> {
     }
 
     async fn attempt(&mut self, event: EventId, product: Product, begin: Ticks) -> Result<(), Failure> {
-        let deadline =
-            self.job.plan.deadline.map_or(0, |deadline| begin.saturating_add(clock::ticks(deadline)));
+        let deadline = self.job.plan.deadline.map_or(0, |deadline| begin.saturating_add(deadline));
         Group::begin(&mut self.group, event, product, deadline);
         let (group, timer) = (&self.group, &mut self.timer);
         let (mut first, mut timed) = (true, false);
@@ -182,7 +182,7 @@ impl<S: Source> Slot<'_, S> {
             Then::Stop => self.job.end(anyhow::Error::new(failed.clone())),
             Then::Skip => {}
             Then::Quarantine(_) => {
-                let mut quarantine = self.job.quarantine.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut quarantine = lock(&self.job.quarantine);
                 if let Some(Err(error)) = quarantine.as_mut().map(|file| file.note(&failed)) {
                     self.job.end(error);
                 }
@@ -210,7 +210,7 @@ impl<S> Drop for Slot<'_, S> {
 impl<S> Job<S> {
     /// Ends the job with an error; the first one counts.
     pub(crate) fn end(&self, error: anyhow::Error) {
-        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        lock(&self.fatal).get_or_insert(error);
         self.end.drain();
     }
 }

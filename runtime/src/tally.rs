@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use hdrhistogram::Histogram;
 
 use crate::clock::{self, Ticks};
 use crate::failure::EventFailure;
+use crate::lock::lock;
 use crate::seat::Seat;
 
 /// What one slot counts; written by the slot alone.
@@ -75,27 +76,27 @@ impl Tally {
 
     pub(crate) fn record_latencies(&self, latencies: &mut Latencies) {
         let histogram = &self.latencies[worker() % self.latencies.len()];
-        let mut histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut histogram = lock(histogram);
         for ticks in latencies.0.drain(..) {
             histogram.saturating_record(clock::nanoseconds(ticks).max(1));
         }
     }
 
     pub(crate) fn keep(&self, failure: EventFailure) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.failures);
         if failures.len() < FAILURES_KEPT {
             failures.push(failure);
         }
     }
 
     pub(crate) fn failures(&self) -> Vec<EventFailure> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failures).clone()
     }
 
     pub(crate) fn latencies(&self) -> Histogram<u64> {
         let mut all: Option<Histogram<u64>> = None;
         for histogram in &self.latencies {
-            let histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
+            let histogram = lock(histogram);
             match &mut all {
                 None => all = Some(histogram.clone()),
                 Some(all) => all.add(&*histogram).expect("histograms of the same bounds"),
@@ -115,7 +116,7 @@ impl Tally {
     /// Forgets times and counts, after the warm-up. Failures stay.
     pub(crate) fn restart(&self) {
         for histogram in &self.latencies {
-            histogram.lock().unwrap_or_else(PoisonError::into_inner).reset();
+            lock(histogram).reset();
         }
         for (slot, seat) in &self.slots {
             slot.events.store(0, Relaxed);

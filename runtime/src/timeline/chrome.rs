@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 
 use super::Trouble;
+use crate::lock::lock;
 
 const WORKERS_FROM: u64 = 100;
 const OTHERS_FROM: u64 = 1000;
@@ -76,7 +76,7 @@ impl ChromeWriter {
 
     /// The first error counts. Nothing is reported to `tracing-chrome`, which would panic.
     fn note(&self, error: io::Error) {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        lock(&self.trouble).get_or_insert(error);
     }
 }
 

@@ -28,7 +28,7 @@ mod chrome;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use tracing::span::{Attributes, Id};
@@ -37,6 +37,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
+use crate::lock::lock;
 use chrome::ChromeWriter;
 
 /// What became of the file: the first error in writing it.
@@ -86,7 +87,7 @@ impl Timeline {
     pub fn finish(mut self) -> Result<(), anyhow::Error> {
         // Ends the writing thread and waits for it.
         drop(self.guard.take());
-        match self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match lock(&self.trouble).take() {
             None => Ok(()),
             Some(error) => {
                 Err(error).with_context(|| format!("the trace {} is incomplete", self.path.display()))
