@@ -3,6 +3,14 @@
 /// One deliberate fault in one protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// A poke wakes nobody.
+    BatchSkipsWake,
+    /// A poke that comes before the driver sleeps is forgotten.
+    BatchForgetsPoke,
+    /// A member whose request was answered, or taken back, stays marked as waiting.
+    BatchForgetsWaiter,
+    /// Closing leaves the queued waiting.
+    BatchForgetsQueued,
     /// `Signaller::complete` stores the result but wakes nobody.
     CompletionSkipsWake,
     /// A signaller dropped without completing leaves the waiter waiting.

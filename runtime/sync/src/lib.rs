@@ -6,6 +6,7 @@
 //!
 //! | type | who waits | for what |
 //! |---|---|---|
+//! | [`BatchQueue`] | one driver; many tasks | a batch worth cutting; the answers to their requests |
 //! | [`completion`] | one task | the result of one submission, or the device's error |
 //! | [`ProductCell`] | any number of tasks | a value that one producer computes once |
 //! | [`Gate`] | tasks in a line that newcomers may overtake | exclusive use of one thing, across suspensions |
@@ -24,6 +25,7 @@
 //! What is *absent*: executors, timers, devices, physics.
 #![deny(unsafe_code)]
 
+mod batch_queue;
 #[doc(hidden)]
 pub mod broken;
 mod completion;
@@ -38,6 +40,7 @@ mod turnstile;
 #[allow(unsafe_code)] // a marked file: the value slot of a ProductCell
 mod write_once;
 
+pub use batch_queue::{Batch, BatchQueue, PokedFuture, Pushed, Taken, Ticket, View};
 pub use completion::{Completion, Lost, Signaller, completion};
 pub use gate::{Gate, Held, TakeThing};
 pub use lane_pool::{Closed, Lane, LanePool, Take};
