@@ -1,0 +1,366 @@
+//! [`decide`]: whether a batch is closed now. A pure function of what is known, so that it can be tested, simulated and
+//! replayed; it is asked again whenever something has changed.
+
+use std::fmt;
+
+use asynchrotron_sync::View;
+
+use super::cost::Cost;
+use super::policy::{BatchConfig, BatchPolicy};
+
+/// Why a batch was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// It had the size of the policy, or reached a limit in requests, rows or bytes.
+    Full,
+    /// Waiting longer would not have paid ([`Adaptive`](BatchPolicy::Adaptive)).
+    Best,
+    /// A lane was free ([`Greedy`](BatchPolicy::Greedy), and `Adaptive` while it knows nothing yet).
+    LaneFree,
+    /// No event in flight could still join it.
+    NobodyElse,
+    /// The same, after the last event was read.
+    Drain,
+    /// It was held for as long as it may be.
+    Age,
+    /// An event's deadline was near.
+    Deadline,
+}
+
+impl CloseReason {
+    /// All of them, in the order of reports.
+    pub const ALL: [Self; 7] = [
+        Self::Full,
+        Self::Best,
+        Self::LaneFree,
+        Self::NobodyElse,
+        Self::Drain,
+        Self::Age,
+        Self::Deadline,
+    ];
+
+    /// As reports write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Best => "best size",
+            Self::LaneFree => "lane free",
+            Self::NobodyElse => "nobody else",
+            Self::Drain => "drain",
+            Self::Age => "age",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What is known of the device and of those who come.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Knowledge {
+    /// `None` before the first batch has ended.
+    pub(crate) cost: Option<Cost>,
+    /// The mean time in which someone who can come does.
+    pub(crate) approach_ns: f64,
+}
+
+/// Where things stand. Times are nanoseconds of one clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct State {
+    pub(crate) queue: View,
+    /// Lanes that would take a batch now.
+    pub(crate) lanes_free: usize,
+    /// Lanes that others hold: one may become free without anybody here noticing.
+    pub(crate) lanes_foreign: usize,
+    /// Since when there has been both a request and a free lane.
+    pub(crate) held_since: u64,
+    /// Whether all events have been read.
+    pub(crate) drains: bool,
+    /// Under [`Fixed`](BatchPolicy::Fixed): how many requests the group in front has, if it is complete.
+    pub(crate) group: Option<usize>,
+    pub(crate) now: u64,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Action {
+    /// Nothing, until something changes.
+    Wait,
+    /// Nothing, until something changes or this time has come.
+    WaitUntil(u64),
+    /// Get in line for a lane, and ask again with the lane in hand.
+    AwaitLane,
+    /// Cut so many requests, or as many of them as the limits allow, for a free lane.
+    Close(usize, CloseReason),
+}
+
+/// Whether a batch is closed now.
+pub(crate) fn decide(config: &BatchConfig, knowledge: &Knowledge, state: &State) -> Action {
+    let State { queue, lanes_free, lanes_foreign, drains, now, .. } = *state;
+    if queue.queued == 0 {
+        return Action::Wait;
+    }
+    if let BatchPolicy::Fixed(size) = config.policy {
+        return match state.group {
+            None => Action::Wait,
+            Some(_) if lanes_free == 0 => no_lane(lanes_foreign),
+            Some(requests) if requests >= size => Action::Close(requests, CloseReason::Full),
+            Some(requests) => Action::Close(requests, nobody_else(drains)),
+        };
+    }
+    if lanes_free == 0 {
+        return no_lane(lanes_foreign);
+    }
+    let most = config.requests_limit();
+    if queue.queued >= most || queue.rows >= config.rows_limit() || queue.bytes >= config.bytes_max {
+        return Action::Close(most, CloseReason::Full);
+    }
+    // Several free lanes share what there is: each then ends sooner, and there is nobody to leave one to.
+    let spread = queue.queued.div_ceil(lanes_free);
+    if queue.coming == 0 {
+        let requests = if is_adaptive(config) { spread } else { most };
+        return Action::Close(requests, nobody_else(drains));
+    }
+    let latest = match knowledge.cost {
+        _ if queue.deadline == u64::MAX => u64::MAX,
+        Some(cost) => queue.deadline.saturating_sub(cost.of(config.padded(queue.rows)) as u64),
+        None => queue.deadline,
+    };
+    if now >= latest {
+        return Action::Close(most, CloseReason::Deadline);
+    }
+    let patience = later(queue.oldest.unwrap_or(now), config.patience.as_nanos() as f64);
+    let limit = match config.policy {
+        BatchPolicy::Off | BatchPolicy::Greedy => return Action::Close(most, CloseReason::LaneFree),
+        BatchPolicy::Size(_) | BatchPolicy::Fixed(_) => patience,
+        BatchPolicy::Delay(_, delay) => {
+            patience.min(later(queue.oldest.unwrap_or(now), delay.as_nanos() as f64))
+        }
+        BatchPolicy::Adaptive { price } => {
+            let Some(cost) = knowledge.cost else {
+                return Action::Close(spread, CloseReason::LaneFree);
+            };
+            let share = share(config, state);
+            if queue.queued >= share {
+                return Action::Close(share, CloseReason::Best);
+            }
+            let worth_ns = cost.submission_ns / price;
+            // How many would join within the time that one more submission costs.
+            let joining = queue.coming as f64 * worth_ns / knowledge.approach_ns.max(1.0);
+            if queue.queued as f64 >= joining {
+                return Action::Close(most, CloseReason::Best);
+            }
+            patience.min(later(state.held_since, 2.0 * worth_ns))
+        }
+    };
+    if now >= limit { Action::Close(most, CloseReason::Age) } else { Action::WaitUntil(limit.min(latest)) }
+}
+
+/// What each free lane would get if all who can come were here; rounded up to what fills an allowed size, as far as there
+/// are requests to fill it.
+fn share(config: &BatchConfig, state: &State) -> usize {
+    let State { queue, lanes_free, .. } = *state;
+    let all = queue.queued + queue.coming;
+    let share = all.div_ceil(lanes_free).min(config.requests_limit());
+    if config.sizes.is_empty() || queue.rows == 0 {
+        return share;
+    }
+    let rows_each = queue.rows as f64 / queue.queued as f64;
+    let rows = (share as f64 * rows_each) as usize;
+    let filled = (config.padded(rows).max(rows) as f64 / rows_each) as usize;
+    filled.clamp(share, all.max(share)).min(config.requests_limit())
+}
+
+fn is_adaptive(config: &BatchConfig) -> bool {
+    matches!(config.policy, BatchPolicy::Adaptive { .. })
+}
+
+fn nobody_else(drains: bool) -> CloseReason {
+    if drains { CloseReason::Drain } else { CloseReason::NobodyElse }
+}
+
+fn no_lane(foreign: usize) -> Action {
+    if foreign > 0 { Action::AwaitLane } else { Action::Wait }
+}
+
+/// Adds a length that may be infinite.
+fn later(time: u64, ns: f64) -> u64 {
+    time.saturating_add(ns.min(u64::MAX as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn policies() -> impl Strategy<Value = BatchPolicy> {
+        prop_oneof![
+            Just(BatchPolicy::Off),
+            Just(BatchPolicy::Greedy),
+            (1..100_usize).prop_map(BatchPolicy::Size),
+            (1..100_usize, 0..1000_u64).prop_map(|(n, us)| BatchPolicy::Delay(n, Duration::from_micros(us))),
+            (0.0..10.0_f64).prop_map(|price| BatchPolicy::Adaptive { price }),
+            (1..100_usize).prop_map(BatchPolicy::Fixed),
+        ]
+    }
+
+    fn configs() -> impl Strategy<Value = BatchConfig> {
+        let sizes = proptest::collection::vec(1..500_usize, 0..3);
+        (policies(), 1..200_usize, 1..1000_usize, 1..10_000_usize, sizes).prop_map(
+            |(policy, requests_max, rows_max, bytes_max, sizes)| BatchConfig {
+                policy,
+                requests_max,
+                rows_max,
+                bytes_max,
+                sizes,
+                ..BatchConfig::default()
+            },
+        )
+    }
+
+    prop_compose! {
+        fn states()(
+            queued in 0..120_usize, rows_each in 0..20_usize, coming in 0..50_usize,
+            lanes_free in 0..4_usize, lanes_foreign in 0..2_usize, drains: bool,
+            now in 1_000_000..2_000_000_000_u64, age in 0..3_000_000_u64, deadline in 0..8_000_000_u64,
+        ) -> State {
+            let rows = queued * rows_each;
+            let oldest = (queued > 0).then_some(now.saturating_sub(age));
+            // A deadline in every second case.
+            let deadline = if deadline % 2 == 0 { u64::MAX } else { now - 1_000_000 + deadline };
+            let queue = View { queued, rows, bytes: 4 * rows, oldest, deadline, coming, ..View::default() };
+            let group = (queued > 0).then_some(queued.div_ceil(2));
+            State { queue, lanes_free, lanes_foreign, held_since: now.saturating_sub(age), drains, group, now }
+        }
+    }
+
+    prop_compose! {
+        fn knowledge()(known: bool, a in 0.0..1e6_f64, b in 0.0..1e4_f64, approach_ns in 0.0..1e6_f64) -> Knowledge {
+            Knowledge { cost: known.then_some(Cost { submission_ns: a, row_ns: b }), approach_ns }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_closed_without_a_request_and_a_free_lane(
+            config in configs(), knowledge in knowledge(), state in states(),
+        ) {
+            let action = decide(&config, &knowledge, &state);
+            if state.queue.queued == 0 {
+                prop_assert_eq!(action, Action::Wait);
+            } else if state.lanes_free == 0 {
+                prop_assert!(matches!(action, Action::Wait | Action::AwaitLane), "{:?}", action);
+            }
+        }
+
+        #[test]
+        fn what_is_closed_is_not_empty_and_within_the_limit(
+            config in configs(), knowledge in knowledge(), state in states(),
+        ) {
+            if let Action::Close(requests, _) = decide(&config, &knowledge, &state) {
+                let fixed = matches!(config.policy, BatchPolicy::Fixed(_));
+                prop_assert!(requests >= 1 && (fixed || requests <= config.requests_limit()));
+            }
+        }
+
+        #[test]
+        fn nobody_is_waited_for_who_cannot_come(
+            config in configs(), knowledge in knowledge(), mut state in states(),
+        ) {
+            state.queue.coming = 0;
+            let action = decide(&config, &knowledge, &state);
+            if state.queue.queued > 0 && state.lanes_free > 0 {
+                prop_assert!(matches!(action, Action::Close(..)), "{:?}", action);
+            }
+        }
+
+        #[test]
+        fn every_wait_for_a_time_ends_at_that_time(
+            config in configs(), knowledge in knowledge(), state in states(),
+        ) {
+            if let Action::WaitUntil(time) = decide(&config, &knowledge, &state) {
+                prop_assert!(time > state.now);
+                let then = State { now: time, ..state };
+                prop_assert!(matches!(decide(&config, &knowledge, &then), Action::Close(..)));
+            }
+        }
+
+        #[test]
+        fn whoever_waits_with_a_free_lane_waits_for_a_time_or_for_a_fixed_group(
+            config in configs(), knowledge in knowledge(), state in states(),
+        ) {
+            if state.queue.queued > 0 && state.lanes_free > 0 {
+                let action = decide(&config, &knowledge, &state);
+                let fixed = matches!(config.policy, BatchPolicy::Fixed(_));
+                prop_assert!(fixed || matches!(action, Action::Close(..) | Action::WaitUntil(_)), "{:?}", action);
+            }
+        }
+
+        #[test]
+        fn one_more_request_never_makes_it_wait_longer(
+            config in configs(), knowledge in knowledge(), state in states(),
+        ) {
+            // Somebody who could come did. Rows of allowed sizes may be worth filling up, so they are left out.
+            let config = BatchConfig { sizes: Vec::new(), ..config };
+            if matches!(decide(&config, &knowledge, &state), Action::Close(..)) && state.queue.coming > 0 {
+                let mut after = state;
+                after.queue.queued += 1;
+                after.queue.coming -= 1;
+                after.group = after.group.map(|requests| requests + 1);
+                prop_assert!(matches!(decide(&config, &knowledge, &after), Action::Close(..)));
+            }
+        }
+
+        #[test]
+        fn a_deadline_is_kept_where_it_can_be(
+            config in configs(), knowledge in knowledge(), state in states(),
+        ) {
+            let fixed = matches!(config.policy, BatchPolicy::Fixed(_));
+            if let (false, Action::WaitUntil(time), Some(cost)) =
+                (fixed, decide(&config, &knowledge, &state), knowledge.cost)
+                && state.queue.deadline != u64::MAX
+            {
+                let took = cost.of(config.padded(state.queue.rows)) as u64;
+                prop_assert!(time.saturating_add(took) <= state.queue.deadline);
+            }
+        }
+    }
+
+    /// One lane, a = 50 µs, b = 1 µs, and requests that come within a microsecond once they can.
+    fn at(queued: usize, coming: usize, lanes_free: usize, approach_ns: f64) -> Action {
+        let queue = View { queued, rows: queued, coming, oldest: Some(1000), deadline: u64::MAX, ..View::default() };
+        let state = State { queue, lanes_free, held_since: 1000, now: 1000, ..State::default() };
+        let cost = Some(Cost { submission_ns: 50_000.0, row_ns: 1000.0 });
+        decide(&BatchConfig::default(), &Knowledge { cost, approach_ns }, &state)
+    }
+
+    #[test]
+    fn adaptive_waits_for_those_who_come_soon_and_for_no_others() {
+        assert_eq!(at(1, 7, 1, 1000.0), Action::WaitUntil(101_000));
+        assert_eq!(at(8, 0, 1, 1000.0), Action::Close(8, CloseReason::NobodyElse));
+        // Seven that take 10 ms each: within 50 µs hardly one of them.
+        assert_eq!(at(1, 7, 1, 1e7), Action::Close(4096, CloseReason::Best));
+    }
+
+    #[test]
+    fn adaptive_shares_among_free_lanes() {
+        assert_eq!(at(1, 7, 4, 1000.0), Action::WaitUntil(101_000));
+        assert_eq!(at(2, 6, 4, 1000.0), Action::Close(2, CloseReason::Best));
+        assert_eq!(at(7, 0, 4, 1000.0), Action::Close(2, CloseReason::NobodyElse));
+    }
+
+    #[test]
+    fn adaptive_fills_allowed_sizes_up() {
+        let config = BatchConfig { sizes: vec![4, 16], ..BatchConfig::default() };
+        let queue = View { queued: 6, rows: 6, coming: 20, deadline: u64::MAX, ..View::default() };
+        let state = State { queue, lanes_free: 4, ..State::default() };
+        assert_eq!(share(&config, &state), 16);
+    }
+}
