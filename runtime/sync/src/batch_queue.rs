@@ -427,11 +427,12 @@ impl<T, R, E> BatchQueue<T, R, E> {
         }
     }
 
-    /// Opens a closed queue again, with no members.
+    /// Opens a closed queue again; every member has departed. Requests that are not answered yet, and blocks that are not
+    /// undone yet, still hold up their members.
     pub fn reopen(&self) {
         let mut state = self.lock();
         state.closed = false;
-        state.members.clear();
+        state.members.iter_mut().for_each(|member| member.coming = false);
         state.coming = 0;
     }
 }
