@@ -112,13 +112,13 @@ struct Member {
     coming: bool,
     /// Requests of it that are not answered.
     waiting: usize,
-    /// Requests of it in other queues.
-    blocked: usize,
+    /// Requests of it in other queues. Negative while the end of a block has overtaken its start.
+    blocked: isize,
 }
 
 impl Member {
     fn is_counted(&self) -> bool {
-        self.coming && self.waiting == 0 && self.blocked == 0
+        self.coming && self.waiting == 0 && self.blocked <= 0
     }
 }
 
@@ -372,7 +372,8 @@ impl<T, R, E> BatchQueue<T, R, E> {
         state.view()
     }
 
-    /// The member waits in another queue.
+    /// The member waits in another queue. Blocks are counted, and may come after the [`unblock`](Self::unblock) that
+    /// undoes them: whoever pushes there can be overtaken by the driver that cuts.
     pub fn block(&self, member: usize) -> View {
         let mut state = self.lock();
         state.member(member, |member| member.blocked += 1);
