@@ -501,28 +501,31 @@ impl<T, R, E> Batch<T, R, E> {
         self.settle(answers, true)
     }
 
-    /// (5) Puts requests back to where they stood, and ends the batch. Those whose waiters have left are dropped.
-    pub fn put_back(mut self, requests: impl IntoIterator<Item = Taken<T, R, E>>) -> View {
+    /// (5) Puts requests back to where they stood, and ends the batch. Gives back those that could not be: their waiters
+    /// have left, or the queue is closed. Dropping them is all that is left to do.
+    pub fn put_back(
+        mut self,
+        requests: impl IntoIterator<Item = Taken<T, R, E>>,
+    ) -> (Vec<Taken<T, R, E>>, View) {
         self.ended = true;
+        let requests: Vec<_> = requests.into_iter().collect(); // foreign code, hence before locking
         let mut left = Vec::new();
         let mut state = self.queue.lock();
         state.running -= 1;
         for taken in requests {
-            let note = &state.notes[taken.place.index];
-            if note.generation != taken.place.generation || state.closed {
+            let stays = state.notes[taken.place.index].generation == taken.place.generation
+                || broken::is(Fault::BatchPutsBackLeaver);
+            if stays && !state.closed {
+                state.notes[taken.place.index].queued = Some(taken.rank);
+                state.insert(taken);
+            } else {
+                state.settle(taken.place);
                 left.push(taken);
-                continue;
             }
-            state.notes[taken.place.index].queued = Some(taken.rank);
-            state.insert(taken);
-        }
-        for taken in &left {
-            state.settle(taken.place);
         }
         let view = state.view();
         drop(state);
-        drop(left);
-        view
+        (left, view)
     }
 
     fn settle(&self, answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>, last: bool) -> View {
