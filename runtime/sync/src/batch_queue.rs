@@ -407,10 +407,13 @@ impl<T, R, E> BatchQueue<T, R, E> {
     }
 
     /// (7) Takes no more requests. What is queued hears [`Lost`]; batches that are cut go on.
-    pub fn close(&self) {
+    ///
+    /// Gives the members whose requests were queued: what is [blocked](Self::block) for them elsewhere no longer is.
+    pub fn close(&self) -> Vec<usize> {
         let mut state = self.lock();
         state.closed = true;
         let queue = std::mem::take(&mut state.queue);
+        let members = queue.iter().filter_map(|queued| queued.member).collect();
         for queued in &queue {
             state.settle(queued.place);
         }
@@ -426,6 +429,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
         if let Some(driver) = driver {
             driver.wake();
         }
+        members
     }
 
     /// Opens a closed queue again; every member has departed. Requests that are not answered yet, and blocks that are not
