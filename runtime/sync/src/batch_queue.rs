@@ -214,6 +214,16 @@ impl<T, R, E> State<T, R, E> {
         Some(taken)
     }
 
+    fn fits(&self, requests: usize, rows: usize, bytes: usize) -> usize {
+        let (mut rows_so_far, mut bytes_so_far) = (0_usize, 0_usize);
+        let within = self.queue.iter().take(requests).take_while(|queued| {
+            rows_so_far = rows_so_far.saturating_add(queued.ticket.rows);
+            bytes_so_far = bytes_so_far.saturating_add(queued.ticket.bytes);
+            rows_so_far <= rows && bytes_so_far <= bytes
+        });
+        within.count().max(self.queue.len().min(1))
+    }
+
     /// After removals.
     fn recount(&mut self) {
         self.oldest = self.queue.iter().map(|queued| queued.ticket.pushed_at).min();
@@ -330,8 +340,19 @@ impl<T, R, E> BatchQueue<T, R, E> {
 
     /// (2) Takes up to `most` requests from the front; `None` if there is none, or if it is closed.
     pub fn cut(&self, most: usize) -> Option<Batch<T, R, E>> {
-        let mut state = self.lock();
+        let state = self.lock();
         let count = state.queue.len().min(most);
+        self.take(state, count)
+    }
+
+    /// (2) Takes what [`fits`](Self::fits) at this moment: between that call and a cut, others may come to stand in front.
+    pub fn cut_fitting(&self, requests: usize, rows: usize, bytes: usize) -> Option<Batch<T, R, E>> {
+        let state = self.lock();
+        let count = state.fits(requests, rows, bytes);
+        self.take(state, count)
+    }
+
+    fn take(&self, mut state: MutexGuard<'_, State<T, R, E>>, count: usize) -> Option<Batch<T, R, E>> {
         if count == 0 {
             return None;
         }
@@ -343,19 +364,13 @@ impl<T, R, E> BatchQueue<T, R, E> {
         }
         state.recount();
         state.running += 1;
+        drop(state);
         Some(Batch { requests, queue: self.clone(), ended: false })
     }
 
     /// How many requests at the front together keep within a number of requests, rows and bytes. One request always does.
     pub fn fits(&self, requests: usize, rows: usize, bytes: usize) -> usize {
-        let state = self.lock();
-        let (mut rows_so_far, mut bytes_so_far) = (0_usize, 0_usize);
-        let within = state.queue.iter().take(requests).take_while(|queued| {
-            rows_so_far = rows_so_far.saturating_add(queued.ticket.rows);
-            bytes_so_far = bytes_so_far.saturating_add(queued.ticket.bytes);
-            rows_so_far <= rows && bytes_so_far <= bytes
-        });
-        within.count().max(state.queue.len().min(1))
+        self.lock().fits(requests, rows, bytes)
     }
 
     /// (6) The member has an event that may push.
