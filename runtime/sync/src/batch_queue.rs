@@ -224,6 +224,13 @@ impl<T, R, E> State<T, R, E> {
         within.count().max(self.queue.len().min(1))
     }
 
+    fn remove_ranked(&mut self, rank: Rank) -> Option<Taken<T, R, E>> {
+        let index = self.queue.binary_search_by_key(&rank, |queued| queued.rank).ok()?;
+        let taken = self.remove(index);
+        self.recount();
+        taken
+    }
+
     /// After removals.
     fn recount(&mut self) {
         self.oldest = self.queue.iter().map(|queued| queued.ticket.pushed_at).min();
@@ -609,25 +616,40 @@ pub struct Pushed<T, R, E> {
 
 impl<T, R, E> Pushed<T, R, E> {
     /// (4) Leaves: what dropping it does, but says whether the request was still in the queue, and what that left behind.
+    /// Who drops it does not look at that, so then the driver is poked.
     pub fn leave(mut self) -> (bool, View) {
         self.take_back()
     }
 
     fn take_back(&mut self) -> (bool, View) {
+        let (_, removed, view) = self.settle();
+        (removed.is_some(), view)
+    }
+
+    /// Gives whether that changed anything, and the request if it was queued.
+    fn settle(&mut self) -> (bool, Option<Taken<T, R, E>>, View) {
         let mut state = self.queue.lock();
-        let mut removed = None;
+        let (mut changed, mut removed) = (false, None);
         if let Some(place) = self.place.take()
-            && let Some(Some(rank)) = state.settle(place)
-            && let Ok(index) = state.queue.binary_search_by_key(&rank, |queued| queued.rank)
+            && let Some(queued) = state.settle(place)
         {
-            removed = state.remove(index);
-            state.recount();
+            changed = true;
+            removed = queued.and_then(|rank| state.remove_ranked(rank));
         }
         let view = state.view();
         drop(state);
-        let was_queued = removed.is_some();
-        drop(removed); // foreign code, hence after unlocking
-        (was_queued, view)
+        (changed, removed, view)
+    }
+
+    /// What [`leave`](Self::leave) would leave to its caller: somebody has to look at the view.
+    fn settle_and_poke(&mut self) {
+        if self.place.is_some() {
+            let (changed, removed, _) = self.settle();
+            drop(removed);
+            if changed {
+                self.queue.poke();
+            }
+        }
     }
 }
 
@@ -639,11 +661,9 @@ impl<T, R, E: From<Lost>> Future for Pushed<T, R, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(cx);
-        if answer.is_ready()
-            && let Some(place) = self.place.take()
-        {
+        if answer.is_ready() {
             // Answered requests are settled already; one whose `Taken` was dropped bare is not.
-            self.queue.lock().settle(place);
+            self.settle_and_poke();
         }
         answer
     }
@@ -651,9 +671,7 @@ impl<T, R, E: From<Lost>> Future for Pushed<T, R, E> {
 
 impl<T, R, E> Drop for Pushed<T, R, E> {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            self.take_back();
-        }
+        self.settle_and_poke();
     }
 }
 
