@@ -112,13 +112,13 @@ struct Member {
     coming: bool,
     /// Requests of it that are not answered.
     waiting: usize,
-    /// Requests of it in other queues.
-    blocked: usize,
+    /// Requests of it in other queues. Negative while the end of a block has overtaken its start.
+    blocked: isize,
 }
 
 impl Member {
     fn is_counted(&self) -> bool {
-        self.coming && self.waiting == 0 && self.blocked == 0
+        self.coming && self.waiting == 0 && self.blocked <= 0
     }
 }
 
@@ -212,6 +212,23 @@ impl<T, R, E> State<T, R, E> {
         self.rows -= taken.ticket.rows;
         self.bytes -= taken.ticket.bytes;
         Some(taken)
+    }
+
+    fn fits(&self, requests: usize, rows: usize, bytes: usize) -> usize {
+        let (mut rows_so_far, mut bytes_so_far) = (0_usize, 0_usize);
+        let within = self.queue.iter().take(requests).take_while(|queued| {
+            rows_so_far = rows_so_far.saturating_add(queued.ticket.rows);
+            bytes_so_far = bytes_so_far.saturating_add(queued.ticket.bytes);
+            rows_so_far <= rows && bytes_so_far <= bytes
+        });
+        within.count().max(self.queue.len().min(1))
+    }
+
+    fn remove_ranked(&mut self, rank: Rank) -> Option<Taken<T, R, E>> {
+        let index = self.queue.binary_search_by_key(&rank, |queued| queued.rank).ok()?;
+        let taken = self.remove(index);
+        self.recount();
+        taken
     }
 
     /// After removals.
@@ -330,8 +347,19 @@ impl<T, R, E> BatchQueue<T, R, E> {
 
     /// (2) Takes up to `most` requests from the front; `None` if there is none, or if it is closed.
     pub fn cut(&self, most: usize) -> Option<Batch<T, R, E>> {
-        let mut state = self.lock();
+        let state = self.lock();
         let count = state.queue.len().min(most);
+        self.take(state, count)
+    }
+
+    /// (2) Takes what [`fits`](Self::fits) at this moment: between that call and a cut, others may come to stand in front.
+    pub fn cut_fitting(&self, requests: usize, rows: usize, bytes: usize) -> Option<Batch<T, R, E>> {
+        let state = self.lock();
+        let count = state.fits(requests, rows, bytes);
+        self.take(state, count)
+    }
+
+    fn take(&self, mut state: MutexGuard<'_, State<T, R, E>>, count: usize) -> Option<Batch<T, R, E>> {
         if count == 0 {
             return None;
         }
@@ -343,19 +371,13 @@ impl<T, R, E> BatchQueue<T, R, E> {
         }
         state.recount();
         state.running += 1;
+        drop(state);
         Some(Batch { requests, queue: self.clone(), ended: false })
     }
 
     /// How many requests at the front together keep within a number of requests, rows and bytes. One request always does.
     pub fn fits(&self, requests: usize, rows: usize, bytes: usize) -> usize {
-        let state = self.lock();
-        let (mut rows_so_far, mut bytes_so_far) = (0_usize, 0_usize);
-        let within = state.queue.iter().take(requests).take_while(|queued| {
-            rows_so_far = rows_so_far.saturating_add(queued.ticket.rows);
-            bytes_so_far = bytes_so_far.saturating_add(queued.ticket.bytes);
-            rows_so_far <= rows && bytes_so_far <= bytes
-        });
-        within.count().max(state.queue.len().min(1))
+        self.lock().fits(requests, rows, bytes)
     }
 
     /// (6) The member has an event that may push.
@@ -372,7 +394,8 @@ impl<T, R, E> BatchQueue<T, R, E> {
         state.view()
     }
 
-    /// The member waits in another queue.
+    /// The member waits in another queue. Blocks are counted, and may come after the [`unblock`](Self::unblock) that
+    /// undoes them: whoever pushes there can be overtaken by the driver that cuts.
     pub fn block(&self, member: usize) -> View {
         let mut state = self.lock();
         state.member(member, |member| member.blocked += 1);
@@ -406,10 +429,13 @@ impl<T, R, E> BatchQueue<T, R, E> {
     }
 
     /// (7) Takes no more requests. What is queued hears [`Lost`]; batches that are cut go on.
-    pub fn close(&self) {
+    ///
+    /// Gives the members whose requests were queued: what is [blocked](Self::block) for them elsewhere no longer is.
+    pub fn close(&self) -> Vec<usize> {
         let mut state = self.lock();
         state.closed = true;
         let queue = std::mem::take(&mut state.queue);
+        let members = queue.iter().filter_map(|queued| queued.member).collect();
         for queued in &queue {
             state.settle(queued.place);
         }
@@ -425,13 +451,15 @@ impl<T, R, E> BatchQueue<T, R, E> {
         if let Some(driver) = driver {
             driver.wake();
         }
+        members
     }
 
-    /// Opens a closed queue again, with no members.
+    /// Opens a closed queue again; every member has departed. Requests that are not answered yet, and blocks that are not
+    /// undone yet, still hold up their members.
     pub fn reopen(&self) {
         let mut state = self.lock();
         state.closed = false;
-        state.members.clear();
+        state.members.iter_mut().for_each(|member| member.coming = false);
         state.coming = 0;
     }
 }
@@ -499,28 +527,31 @@ impl<T, R, E> Batch<T, R, E> {
         self.settle(answers, true)
     }
 
-    /// (5) Puts requests back to where they stood, and ends the batch. Those whose waiters have left are dropped.
-    pub fn put_back(mut self, requests: impl IntoIterator<Item = Taken<T, R, E>>) -> View {
+    /// (5) Puts requests back to where they stood, and ends the batch. Gives back those that could not be: their waiters
+    /// have left, or the queue is closed. Dropping them is all that is left to do.
+    pub fn put_back(
+        mut self,
+        requests: impl IntoIterator<Item = Taken<T, R, E>>,
+    ) -> (Vec<Taken<T, R, E>>, View) {
         self.ended = true;
+        let requests: Vec<_> = requests.into_iter().collect(); // foreign code, hence before locking
         let mut left = Vec::new();
         let mut state = self.queue.lock();
         state.running -= 1;
         for taken in requests {
-            let note = &state.notes[taken.place.index];
-            if note.generation != taken.place.generation || state.closed {
+            let stays = state.notes[taken.place.index].generation == taken.place.generation
+                || broken::is(Fault::BatchPutsBackLeaver);
+            if stays && !state.closed {
+                state.notes[taken.place.index].queued = Some(taken.rank);
+                state.insert(taken);
+            } else {
+                state.settle(taken.place);
                 left.push(taken);
-                continue;
             }
-            state.notes[taken.place.index].queued = Some(taken.rank);
-            state.insert(taken);
-        }
-        for taken in &left {
-            state.settle(taken.place);
         }
         let view = state.view();
         drop(state);
-        drop(left);
-        view
+        (left, view)
     }
 
     fn settle(&self, answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>, last: bool) -> View {
@@ -585,25 +616,40 @@ pub struct Pushed<T, R, E> {
 
 impl<T, R, E> Pushed<T, R, E> {
     /// (4) Leaves: what dropping it does, but says whether the request was still in the queue, and what that left behind.
+    /// Who drops it does not look at that, so then the driver is poked.
     pub fn leave(mut self) -> (bool, View) {
         self.take_back()
     }
 
     fn take_back(&mut self) -> (bool, View) {
+        let (_, removed, view) = self.settle();
+        (removed.is_some(), view)
+    }
+
+    /// Gives whether that changed anything, and the request if it was queued.
+    fn settle(&mut self) -> (bool, Option<Taken<T, R, E>>, View) {
         let mut state = self.queue.lock();
-        let mut removed = None;
+        let (mut changed, mut removed) = (false, None);
         if let Some(place) = self.place.take()
-            && let Some(Some(rank)) = state.settle(place)
-            && let Ok(index) = state.queue.binary_search_by_key(&rank, |queued| queued.rank)
+            && let Some(queued) = state.settle(place)
         {
-            removed = state.remove(index);
-            state.recount();
+            changed = true;
+            removed = queued.and_then(|rank| state.remove_ranked(rank));
         }
         let view = state.view();
         drop(state);
-        let was_queued = removed.is_some();
-        drop(removed); // foreign code, hence after unlocking
-        (was_queued, view)
+        (changed, removed, view)
+    }
+
+    /// What [`leave`](Self::leave) would leave to its caller: somebody has to look at the view.
+    fn settle_and_poke(&mut self) {
+        if self.place.is_some() {
+            let (changed, removed, _) = self.settle();
+            drop(removed);
+            if changed {
+                self.queue.poke();
+            }
+        }
     }
 }
 
@@ -615,11 +661,9 @@ impl<T, R, E: From<Lost>> Future for Pushed<T, R, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(cx);
-        if answer.is_ready()
-            && let Some(place) = self.place.take()
-        {
+        if answer.is_ready() {
             // Answered requests are settled already; one whose `Taken` was dropped bare is not.
-            self.queue.lock().settle(place);
+            self.settle_and_poke();
         }
         answer
     }
@@ -627,9 +671,7 @@ impl<T, R, E: From<Lost>> Future for Pushed<T, R, E> {
 
 impl<T, R, E> Drop for Pushed<T, R, E> {
     fn drop(&mut self) {
-        if self.place.is_some() {
-            self.take_back();
-        }
+        self.settle_and_poke();
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Fault {
     BatchForgetsWaiter,
     /// Closing leaves the queued waiting.
     BatchForgetsQueued,
+    /// A request is put back although its waiter has left.
+    BatchPutsBackLeaver,
     /// `Signaller::complete` stores the result but wakes nobody.
     CompletionSkipsWake,
     /// A signaller dropped without completing leaves the waiter waiting.
