@@ -9,6 +9,7 @@ use crate::event::EventId;
 use crate::policy::OnError;
 use crate::progress::Ticker;
 use crate::stop::Stop;
+use crate::time::Clock;
 
 /// How a chain is run. All fields have defaults that suit a first try:
 ///
@@ -20,7 +21,7 @@ use crate::stop::Stop;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Worker threads. 0, the default: one per core.
+    /// Worker threads. 0, the default: one per core, or one altogether if time is simulated.
     pub threads: usize,
     /// Events in flight at most. More slots let more events wait for devices at the same time, and cost memory.
     /// 0, the default: eight per worker. With fewer slots than threads, the algorithms of one event spread over several
@@ -48,6 +49,9 @@ pub struct Config {
     pub ticker: Option<Ticker>,
     /// Makes a span of every poll of every algorithm, for the [`timeline`](crate::timeline).
     pub traced: bool,
+    /// The time that the job reports in, and that its deadline is measured by. With a [simulated](Clock::simulated) one
+    /// there is one worker, on which computing takes no time, and the report says the same each time.
+    pub clock: Clock,
 }
 
 /// Slots per worker where none are configured: enough to bridge short waits.
@@ -57,6 +61,7 @@ impl Config {
     /// The number of worker threads that these settings give on this machine.
     pub fn resolved_threads(&self) -> usize {
         match self.threads {
+            0 if self.clock.is_simulated() => 1,
             0 => available_parallelism().map_or(1, NonZero::get),
             threads => threads,
         }

@@ -80,7 +80,7 @@
 //! A slot is one long-lived task on tokio's work-stealing executor, and polls all algorithms of its event itself: an
 //! algorithm that never suspends costs an allocation and no scheduling, and one that does costs one wake-up. With fewer slots
 //! than workers each algorithm is a task of its own instead. Products live until their event ends.
-//! Waiting for a deadline is exact to a millisecond.
+//! Waiting for a [time](time::Clock) is exact to some tens of microseconds.
 //!
 //! # Code map
 //!
@@ -91,7 +91,8 @@
 //! | `group` | the tasks and products of one event | when an algorithm is polled, and by whom |
 //! | `slot`, `feed`, `scheduler` | events in flight | policies, order, deadlines, the end |
 //! | `failure`, `policy` | what goes wrong | causes and consequences |
-//! | `meter`, `tally`, `report`, [`timeline`] | where the time went | clocks |
+//! | [`time`](mod@time) | the clock: real or simulated | who rings |
+//! | `meter`, `tally`, `report`, [`timeline`] | where the time went | ticks |
 //!
 //! The runtime does not know that GPUs exist, nor any physics, nor any file format. All hand-written waiting is in the
 //! crate `asynchrotron-sync`, where it is model-checked.
@@ -119,6 +120,7 @@ mod slot;
 pub mod source;
 mod stop;
 mod tally;
+pub mod time;
 pub mod timeline;
 
 pub use algorithm::{Algorithm, Plain, WithContext};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use asynchrotron_sync::Turnstile;
 use tokio::runtime::Runtime;
@@ -23,6 +23,7 @@ use crate::slot::{Job, run_slot};
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::tally::Tally;
+use crate::time::{Clock, Hold};
 
 /// Runs a chain on the events of a source: source → slots → algorithms → sinks.
 ///
@@ -51,6 +52,8 @@ impl Scheduler {
         let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
         let mut plan = chain.into_plan::<S::Product>().map_err(|error| RunError::early(error.into()))?;
         ensure_sane(threads)?;
+        clock::calibrate();
+        let _at_work = config.clock.begin(threads).map_err(RunError::early)?;
         for outlet in &mut plan.outlets {
             outlet.ordered |= config.ordered;
         }
@@ -62,8 +65,7 @@ impl Scheduler {
             Then::Quarantine(folder) => Some(Quarantine::create(folder).map_err(RunError::early)?),
             _ => None,
         };
-        clock::calibrate();
-        let executor = executor(threads).map_err(|error| RunError::early(error.into()))?;
+        let executor = executor(threads, &config.clock).map_err(|error| RunError::early(error.into()))?;
         plan.executor = Some(executor.handle().clone());
         // More slots than events would only cost memory.
         let events = [source.events_left(), config.events].into_iter().flatten().min();
@@ -72,6 +74,7 @@ impl Scheduler {
         let end = Stop::new();
         let job = Arc::new(Job {
             plan: Arc::new(plan),
+            clock: config.clock.clone(),
             feed: Feed::new(source, config, end.clone()),
             order: ordered.then(|| Turnstile::new(0)),
             on_error: config.on_error.clone(),
@@ -105,50 +108,78 @@ fn ensure_sane(threads: usize) -> Result<(), RunError> {
     )))
 }
 
-fn executor(threads: usize) -> std::io::Result<Runtime> {
+fn executor(threads: usize, clock: &Clock) -> std::io::Result<Runtime> {
     let number = AtomicUsize::new(0);
-    tokio::runtime::Builder::new_multi_thread()
+    let mut executor = tokio::runtime::Builder::new_multi_thread();
+    let [start, park, unpark] = [(); 3].map(|()| clock.clone());
+    executor
         .worker_threads(threads)
         .thread_name_fn(move || format!("worker-{}", number.fetch_add(1, Relaxed)))
-        .enable_all()
-        .build()
+        .on_thread_start(move || start.enter_thread())
+        .on_thread_park(move || park.park())
+        .on_thread_unpark(move || unpark.unpark())
+        .enable_all();
+    if clock.is_simulated() {
+        // The executor would choose the first of these by how long polls take.
+        executor.global_queue_interval(31).event_interval(61);
+    }
+    let executor = executor.build()?;
+    if clock.is_simulated() {
+        executor.spawn(clock.clone().keep_pace());
+    }
+    Ok(executor)
 }
 
 /// Runs the job in its phases; gives the time and the CPU time of the one that counts.
 async fn drive<S: Source>(job: &Arc<Job<S>>, config: &Config) -> (Duration, Duration) {
+    // Simulated time moves only while slots run.
+    let mut hold = job.clock.hold();
     if config.warmup > 0 {
         job.feed.open(config.warmup).await;
-        run_phase(job, None).await;
+        hold = run_phase(job, None, hold).await;
         job.tally.restart();
     }
     job.feed.open(u64::MAX).await;
     let total = job.feed.events_left().await;
-    let (begin, cpu) = (Instant::now(), cpu_time());
-    run_phase(job, config.ticker.as_ref().map(|ticker| (ticker, total, begin))).await;
+    let (begin, cpu) = (job.clock.now(), cpu_time());
+    let _hold = run_phase(job, config.ticker.as_ref().map(|ticker| (ticker, total, begin)), hold).await;
     for outlet in &job.plan.outlets {
         if let Err(error) = outlet.finish().await {
             let name = outlet.name().unwrap_or_default();
             job.end(error.context(format!("the sink `{name}` could not be finished")));
         }
     }
-    (begin.elapsed(), cpu_time().saturating_sub(cpu))
+    (job.clock.now().saturating_sub(begin), cpu_time().saturating_sub(cpu))
 }
 
-/// Runs the slots until the feed is closed to them.
-async fn run_phase<S: Source>(job: &Arc<Job<S>>, ticker: Option<(&Ticker, Option<u64>, Instant)>) {
+/// Runs the slots until the feed is closed to them. Lets simulated time go on for as long.
+async fn run_phase<S: Source>(
+    job: &Arc<Job<S>>,
+    ticker: Option<(&Ticker, Option<u64>, Duration)>,
+    hold: Hold,
+) -> Hold {
     let mut slots = JoinSet::new();
+    let running = Arc::new(AtomicUsize::new(job.tally.slots.len()));
     for (tally, seat) in &job.tally.slots {
-        slots.spawn(run_slot(job.clone(), tally.clone(), seat.clone()));
+        let slot = run_slot(job.clone(), tally.clone(), seat.clone());
+        let (running, clock) = (running.clone(), job.clock.clone());
+        slots.spawn(async move {
+            slot.await;
+            // The last one stops the clock before its worker can park.
+            (running.fetch_sub(1, Relaxed) == 1).then(|| clock.hold())
+        });
     }
-    let tick = |ticker: &Ticker, total, begin: Instant| {
+    drop(hold);
+    let tick = |ticker: &Ticker, total, begin: Duration| {
         (ticker.tick)(&Progress {
             events: job.tally.sum(|slot| &slot.events),
             failed: job.tally.sum(|slot| &slot.failed),
             in_flight: job.tally.in_flight(),
             total,
-            elapsed: begin.elapsed(),
+            elapsed: job.clock.now().saturating_sub(begin),
         });
     };
+    let mut held = None;
     let mut interval = ticker.map(|(ticker, ..)| {
         let mut interval = tokio::time::interval(ticker.interval.max(Duration::from_millis(1)));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -165,7 +196,7 @@ async fn run_phase<S: Source>(job: &Arc<Job<S>>, ticker: Option<(&Ticker, Option
         };
         match ended {
             None => break,
-            Some(Ok(())) => {}
+            Some(Ok(hold)) => held = held.or(hold),
             // The panics of algorithms, sources and sinks are caught: this one is the runtime's own.
             Some(Err(error)) => {
                 job.end(anyhow::anyhow!("the runtime panicked: {error}"));
@@ -176,6 +207,7 @@ async fn run_phase<S: Source>(job: &Arc<Job<S>>, ticker: Option<(&Ticker, Option
     if let Some((ticker, total, begin)) = ticker {
         tick(ticker, total, begin);
     }
+    held.unwrap_or_else(|| job.clock.hold())
 }
 
 /// A job that ended with an error.

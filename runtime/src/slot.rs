@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use asynchrotron_sync::Turnstile;
-use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Level;
 
 use crate::clock::{self, Ticks};
@@ -25,10 +24,12 @@ use crate::seat::Seat;
 use crate::source::Source;
 use crate::stop::Stop;
 use crate::tally::{Latencies, SlotTally, Tally, count};
+use crate::time::{Clock, Sleep};
 
 /// What all slots of a job share.
 pub(crate) struct Job<S> {
     pub(crate) plan: Arc<Plan>,
+    pub(crate) clock: Clock,
     pub(crate) feed: Feed<S>,
     pub(crate) order: Option<Turnstile>,
     pub(crate) on_error: OnError,
@@ -74,7 +75,9 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
         if latencies.keep(now.saturating_sub(begin)) {
             job.tally.record_latencies(&mut latencies);
         }
-        if now.saturating_sub(turn_began) > turn {
+        // Who was rung is older than the next event. Where time is simulated, turns must not depend on real time.
+        let others_wait = job.clock.ring_due() || job.clock.is_simulated();
+        if others_wait || now.saturating_sub(turn_began) > turn {
             tokio::task::yield_now().await;
             turn_began = clock::now();
         }
@@ -84,7 +87,7 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
 
 struct Slot<'a, S> {
     group: Arc<Group>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Sleep>,
     job: &'a Job<S>,
     tally: &'a SlotTally,
 }
@@ -112,7 +115,7 @@ impl<S: Source> Slot<'_, S> {
     async fn attempt(&mut self, event: EventId, product: Product, begin: Ticks) -> Result<(), Failure> {
         let deadline = self.job.plan.deadline.map_or(0, |deadline| begin.saturating_add(deadline));
         Group::begin(&mut self.group, event, product, deadline);
-        let (group, timer) = (&self.group, &mut self.timer);
+        let (group, timer, clock) = (&self.group, &mut self.timer, &self.job.clock);
         let (mut first, mut timed) = (true, false);
         poll_fn(|cx| {
             if let Poll::Ready(result) = group.poll(std::mem::take(&mut first), cx) {
@@ -122,14 +125,15 @@ impl<S: Source> Slot<'_, S> {
             if deadline != 0 {
                 if !timed {
                     timed = true;
-                    let left = clock::duration(deadline.saturating_sub(clock::now()));
-                    set_timer(timer, Instant::now() + left);
+                    *timer = Some(clock.sleep(clock::duration(deadline.saturating_sub(clock::now()))));
                 }
-                let expired = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+                let expired = timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_ready());
                 if expired {
                     return Poll::Ready(Err(group.timed_out()));
                 }
             }
+            // Whoever this wakes can run now that this event does not.
+            clock.ring_due();
             Poll::Pending
         })
         .await
@@ -189,13 +193,6 @@ impl<S: Source> Slot<'_, S> {
             }
         }
         self.job.tally.keep(failed);
-    }
-}
-
-fn set_timer(timer: &mut Option<Pin<Box<Sleep>>>, at: Instant) {
-    match timer {
-        Some(timer) => timer.as_mut().reset(at),
-        None => *timer = Some(Box::pin(sleep_until(at))),
     }
 }
 

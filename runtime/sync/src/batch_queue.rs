@@ -68,6 +68,8 @@ pub struct View {
     pub front: Option<((u64, u64), usize)>,
     /// Whether it is closed.
     pub closed: bool,
+    /// After a push: for how long its member had been counted, if it was.
+    pub approach: Option<u64>,
 }
 
 /// A request that was cut, with the means to answer it.
@@ -114,6 +116,8 @@ struct Member {
     waiting: usize,
     /// Requests of it in other queues. Negative while the end of a block has overtaken its start.
     blocked: isize,
+    /// Since when it is counted, or was last.
+    since: u64,
 }
 
 impl Member {
@@ -151,17 +155,25 @@ impl<T, R, E> State<T, R, E> {
             running: self.running,
             front: None,
             closed: self.closed,
+            approach: None,
         }
     }
 
-    fn member(&mut self, index: usize, change: impl FnOnce(&mut Member)) {
+    /// Changes a member; says since when it was counted, if it was.
+    fn member(&mut self, index: usize, now: u64, change: impl FnOnce(&mut Member)) -> Option<u64> {
         if index >= self.members.len() {
             self.members.resize_with(index + 1, Member::default);
         }
         let member = &mut self.members[index];
-        self.coming -= usize::from(member.is_counted());
+        let before = member.is_counted();
         change(member);
-        self.coming += usize::from(member.is_counted());
+        let after = member.is_counted();
+        let since = before.then_some(member.since);
+        if after && !before {
+            member.since = now;
+        }
+        self.coming = self.coming + usize::from(after) - usize::from(before);
+        since
     }
 
     fn note(&mut self, member: Option<usize>, rank: Rank) -> Place {
@@ -176,7 +188,7 @@ impl<T, R, E> State<T, R, E> {
     }
 
     /// The request is answered, or its waiter has left; whoever comes first. Gives where it was in the queue.
-    fn settle(&mut self, place: Place) -> Option<Option<Rank>> {
+    fn settle(&mut self, place: Place, now: u64) -> Option<Option<Rank>> {
         let note = &mut self.notes[place.index];
         if note.generation != place.generation {
             return None;
@@ -187,7 +199,7 @@ impl<T, R, E> State<T, R, E> {
         if let Some(member) = member
             && !broken::is(Fault::BatchForgetsWaiter)
         {
-            self.member(member, |member| member.waiting -= 1);
+            self.member(member, now, |member| member.waiting -= 1);
         }
         Some(queued)
     }
@@ -259,7 +271,7 @@ struct Shared<T, R, E> {
 /// use asynchrotron_sync::{BatchQueue, Lost, Ticket};
 ///
 /// let queue = BatchQueue::<u32, u32, Lost>::new();
-/// (0..2).for_each(|member| { queue.arrive(member); });
+/// (0..2).for_each(|member| { queue.arrive(member, 0); });
 ///
 /// let ticket = Ticket { order: (0, 0), rows: 1, bytes: 4, pushed_at: 0, deadline: u64::MAX };
 /// let (first, view) = queue.push(Some(0), 20, ticket);
@@ -269,7 +281,7 @@ struct Shared<T, R, E> {
 ///
 /// let mut batch = queue.cut(8).unwrap();
 /// let answers = batch.take_requests().into_iter().map(|taken| { let x = taken.request; (taken, Ok(2 * x)) });
-/// batch.end(answers);
+/// batch.end(answers, 1);
 /// assert_eq!(queue.view().coming, 2);
 /// # drop((first, second));
 /// ```
@@ -324,10 +336,10 @@ impl<T, R, E> BatchQueue<T, R, E> {
         state.arrivals += 1;
         let place = state.note(member, rank);
         state.insert(Taken { request, ticket, member, rank, place, signaller });
-        if let Some(member) = member {
-            state.member(member, |member| member.waiting += 1);
-        }
-        let view = state.view();
+        let since =
+            member.and_then(|member| state.member(member, ticket.pushed_at, |member| member.waiting += 1));
+        let approach = since.map(|since| ticket.pushed_at.saturating_sub(since));
+        let view = View { approach, ..state.view() };
         drop(state);
         (Pushed { answer, place: Some(place), queue: self.clone() }, view)
     }
@@ -381,16 +393,16 @@ impl<T, R, E> BatchQueue<T, R, E> {
     }
 
     /// (6) The member has an event that may push.
-    pub fn arrive(&self, member: usize) -> View {
+    pub fn arrive(&self, member: usize, now: u64) -> View {
         let mut state = self.lock();
-        state.member(member, |member| member.coming = true);
+        state.member(member, now, |member| member.coming = true);
         state.view()
     }
 
     /// (6) The member will not push before it arrives again.
     pub fn depart(&self, member: usize) -> View {
         let mut state = self.lock();
-        state.member(member, |member| member.coming = false);
+        state.member(member, 0, |member| member.coming = false);
         state.view()
     }
 
@@ -398,14 +410,14 @@ impl<T, R, E> BatchQueue<T, R, E> {
     /// undoes them: whoever pushes there can be overtaken by the driver that cuts.
     pub fn block(&self, member: usize) -> View {
         let mut state = self.lock();
-        state.member(member, |member| member.blocked += 1);
+        state.member(member, 0, |member| member.blocked += 1);
         state.view()
     }
 
     /// Undoes one [`block`](Self::block).
-    pub fn unblock(&self, member: usize) -> View {
+    pub fn unblock(&self, member: usize, now: u64) -> View {
         let mut state = self.lock();
-        state.member(member, |member| member.blocked -= 1);
+        state.member(member, now, |member| member.blocked -= 1);
         state.view()
     }
 
@@ -437,7 +449,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
         let queue = std::mem::take(&mut state.queue);
         let members = queue.iter().filter_map(|queued| queued.member).collect();
         for queued in &queue {
-            state.settle(queued.place);
+            state.settle(queued.place, 0);
         }
         (state.rows, state.bytes) = (0, 0);
         state.recount();
@@ -516,15 +528,23 @@ impl<T, R, E> Batch<T, R, E> {
     }
 
     /// Answers some of the requests; the batch goes on.
-    pub fn answer(&self, answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>) -> View {
-        self.settle(answers, false)
+    pub fn answer(
+        &self,
+        answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>,
+        now: u64,
+    ) -> View {
+        self.settle(answers, now, false)
     }
 
     /// (3) Answers the last requests, and ends the batch. Members may come again from here: they are counted before
     /// their tasks are woken.
-    pub fn end(mut self, answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>) -> View {
+    pub fn end(
+        mut self,
+        answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>,
+        now: u64,
+    ) -> View {
         self.ended = true;
-        self.settle(answers, true)
+        self.settle(answers, now, true)
     }
 
     /// (5) Puts requests back to where they stood, and ends the batch. Gives back those that could not be: their waiters
@@ -545,7 +565,7 @@ impl<T, R, E> Batch<T, R, E> {
                 state.notes[taken.place.index].queued = Some(taken.rank);
                 state.insert(taken);
             } else {
-                state.settle(taken.place);
+                state.settle(taken.place, 0);
                 left.push(taken);
             }
         }
@@ -554,12 +574,17 @@ impl<T, R, E> Batch<T, R, E> {
         (left, view)
     }
 
-    fn settle(&self, answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>, last: bool) -> View {
+    fn settle(
+        &self,
+        answers: impl IntoIterator<Item = (Taken<T, R, E>, Result<R, E>)>,
+        now: u64,
+        last: bool,
+    ) -> View {
         let answers: Vec<_> = answers.into_iter().collect();
         let mut state = self.queue.lock();
         state.running -= usize::from(last);
         for (taken, _) in &answers {
-            state.settle(taken.place);
+            state.settle(taken.place, now);
         }
         let view = state.view();
         drop(state);
@@ -580,7 +605,7 @@ impl<T, R, E> Drop for Batch<T, R, E> {
         let mut state = self.queue.lock();
         state.running -= usize::from(!self.ended);
         for taken in &requests {
-            state.settle(taken.place);
+            state.settle(taken.place, 0);
         }
         let driver = state.poke();
         drop(state);
@@ -631,7 +656,7 @@ impl<T, R, E> Pushed<T, R, E> {
         let mut state = self.queue.lock();
         let (mut changed, mut removed) = (false, None);
         if let Some(place) = self.place.take()
-            && let Some(queued) = state.settle(place)
+            && let Some(queued) = state.settle(place, 0)
         {
             changed = true;
             removed = queued.and_then(|rank| state.remove_ranked(rank));

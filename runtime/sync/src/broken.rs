@@ -51,6 +51,18 @@ pub enum Fault {
     TurnstileRegistersBlindly,
     /// The turn is published with a relaxed ordering.
     TurnstileRelaxedPublish,
+    /// An alarm earlier than the watch knows of does not wake it.
+    AlarmSkipsCall,
+    /// When the slack shrinks, the watch sleeps on.
+    AlarmSlackSkipsCall,
+    /// The watch is not told that the alarms were closed.
+    AlarmCloseSkipsCall,
+    /// Who rings says that nothing else is set.
+    AlarmRingForgetsRest,
+    /// A hold that ends does not wake who keeps the pace.
+    PaceSkipsNudge,
+    /// Time may go on though what the last hold woke has not run.
+    PaceForgetsNudge,
 }
 
 #[cfg(any(loom, shuttle))]

@@ -13,10 +13,13 @@
 //! | [`LanePool`] | tasks in line, first come first served | one of a few lanes |
 //! | [`ReadySet`] | one parent task | any of its children that wants to be polled |
 //! | [`Turnstile`] | one task per ticket | its turn, in ticket order |
+//! | [`Alarms`] | any number of tasks, one thread | a time |
+//! | [`Pace`] | simulated time | work that others do outside of it |
 //!
 //! # Promises that hold for all of them
 //!
-//! * No call blocks on anything but a mutex held for a few instructions, and no foreign code runs under such a mutex
+//! * No call (but [`Alarms::wait`], which is for a thread made for it) blocks on anything but a mutex held for a few
+//!   instructions, and no foreign code runs under such a mutex
 //!   except `Waker::clone` and `Waker::will_wake`. Wakers are woken and dropped after unlocking, so a waker that polls
 //!   on the spot, or whose drop drops a task, finds the lock free.
 //! * A future dropped at any time leaves nothing behind that could hang another task.
@@ -25,6 +28,7 @@
 //! What is *absent*: executors, timers, devices, physics.
 #![deny(unsafe_code)]
 
+mod alarms;
 mod batch_queue;
 #[doc(hidden)]
 pub mod broken;
@@ -34,16 +38,19 @@ mod exclusive;
 mod facade;
 mod gate;
 mod lane_pool;
+mod pace;
 mod product_cell;
 mod ready_set;
 mod turnstile;
 #[allow(unsafe_code)] // a marked file: the value slot of a ProductCell
 mod write_once;
 
+pub use alarms::{Alarm, Alarms, Watch};
 pub use batch_queue::{Batch, BatchQueue, PokedFuture, Pushed, Taken, Ticket, View};
 pub use completion::{Completion, Lost, Signaller, completion};
 pub use gate::{Gate, Held, TakeThing};
 pub use lane_pool::{Closed, Lane, LanePool, Take};
+pub use pace::{Hold, Pace};
 pub use product_cell::{Claim, ProductCell, Wait, Waiter};
 pub use ready_set::{Finish, ReadySet};
 pub use turnstile::{Passed, Turn, Turnstile, WaitTurn};
