@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::batch::{Batcher, Offload};
 use crate::event::EventContext;
 
 /// A function from data products to a data product: an `async fn` (or a closure that returns a future) that takes
@@ -43,6 +44,28 @@ pub struct Plain;
 /// The form of an algorithm that takes an [`EventContext`] before its inputs.
 #[derive(Debug)]
 pub struct WithContext;
+
+/// The form of an algorithm that is one [offloaded](crate::Chain::offload) step.
+#[derive(Debug)]
+pub struct Offloaded;
+
+impl<O, Args> Algorithm<Args, Offloaded> for Batcher<O>
+where
+    O: Offload,
+    O::Request: From<Args>,
+    O::Reply: Sync,
+    Args: Send,
+{
+    type Output = O::Reply;
+
+    fn call(
+        &self,
+        ctx: &EventContext,
+        args: Args,
+    ) -> impl Future<Output = Result<O::Reply, anyhow::Error>> + Send {
+        self.submit(ctx, O::Request::from(args))
+    }
+}
 
 macro_rules! algorithm {
     ($($T:ident $arg:ident),*) => {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::algorithm::Algorithm;
+use crate::batch::{Batcher, Crowd, Offload};
 use crate::event::EventContext;
 use crate::handle::{Handle, Inputs, Product};
 use crate::meter::Stage;
 use crate::plan::{Interrupted, Launch, Node, NodeFuture, Plan};
 use crate::sink::{Outlet, Sink};
+use crate::time::Clock;
 
 /// Algorithms, composed by the data products they read and make; to be run by a [`Scheduler`](crate::Scheduler).
 ///
@@ -46,6 +48,7 @@ pub struct Chain {
     nodes: Vec<Node>,
     source: Option<usize>,
     outlets: Vec<Outlet>,
+    crowds: Vec<Arc<dyn Crowd>>,
     mistakes: Vec<String>,
 }
 
@@ -74,6 +77,7 @@ impl Chain {
             nodes: Vec::new(),
             source: None,
             outlets: Vec::new(),
+            crowds: Vec::new(),
             mistakes: Vec::new(),
         }
     }
@@ -128,6 +132,42 @@ impl Chain {
         }
         let nodes = self.checked(name, inputs.nodes());
         self.push::<A::Output>(name, nodes, Some(start::<I, Form, A>), Box::new((inputs, algorithm)))
+    }
+
+    /// Adds an algorithm that is one offloaded step: it submits a request, made of the products of `inputs`, to a batcher,
+    /// and its product is the reply.
+    ///
+    /// # Panics
+    /// If a handle belongs to another chain.
+    pub fn offload<I, O>(&mut self, name: &str, inputs: I, batcher: &Batcher<O>) -> Handle<O::Reply>
+    where
+        I: Inputs,
+        I::Args: Send,
+        O: Offload,
+        O::Request: From<I::Args>,
+        O::Reply: Sync,
+    {
+        let product = self.algorithm(name, inputs, batcher.clone());
+        self.uses(product, batcher);
+        product
+    }
+
+    /// Says that the algorithm that makes `product` may submit requests to a batcher: as many as it likes, or none. Batches
+    /// are then held for its events, and for no others. An algorithm that does not say so is refused when it submits.
+    ///
+    /// # Panics
+    /// If the handle belongs to another chain.
+    pub fn uses<T: Send + Sync + 'static, O: Offload>(&mut self, product: Handle<T>, batcher: &Batcher<O>) {
+        let node = self.checked("uses", product.nodes())[0];
+        let crowd = &batcher.core;
+        let known = self.crowds.iter().position(|other| other.identity() == crowd.identity());
+        let index = known.unwrap_or_else(|| {
+            self.crowds.push(crowd.clone());
+            self.crowds.len() - 1
+        });
+        if !self.nodes[node].uses.contains(&index) {
+            self.nodes[node].uses.push(index);
+        }
     }
 
     /// Demands a product in every event and hands it to a [`Sink`], one event at a time.
@@ -275,7 +315,16 @@ impl Chain {
         }
         let handle = Handle::new(self.id, self.nodes.len());
         let (product, product_type) = (type_name::<T>(), TypeId::of::<T>());
-        self.nodes.push(Node { name, inputs, product, product_type, start, definition, constant: None });
+        self.nodes.push(Node {
+            name,
+            inputs,
+            product,
+            product_type,
+            start,
+            definition,
+            constant: None,
+            uses: Vec::new(),
+        });
         handle
     }
 
@@ -316,6 +365,9 @@ impl Chain {
         let mut roots: Vec<usize> = self.outlets.iter().map(|outlet| outlet.node).collect();
         roots.sort_unstable();
         roots.dedup();
+        let users = (0..self.crowds.len())
+            .map(|index| self.nodes.iter().filter(|node| node.uses.contains(&index)).count())
+            .collect();
         Ok(Plan {
             chain: self.id,
             name: self.name,
@@ -323,6 +375,9 @@ impl Chain {
             source: self.source.unwrap_or_default(),
             roots: roots.into(),
             outlets: self.outlets.into(),
+            crowds: self.crowds.into(),
+            users,
+            clock: Clock::default(),
             launch: Launch::InPlace,
             executor: None,
             deadline: None,

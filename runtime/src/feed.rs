@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use asynchrotron_sync::Gate;
 
+use crate::batch::Crowd;
 use crate::config::Config;
 use crate::event::EventId;
 use crate::failure::panics_as_errors;
@@ -17,6 +18,8 @@ use crate::stop::Stop;
 pub(crate) struct Fed<T> {
     /// Its place in the order of the source, without gaps.
     pub(crate) ticket: u64,
+    /// Whether it is known to be the last of its phase.
+    pub(crate) is_last: bool,
     pub(crate) read: Read<T>,
 }
 
@@ -35,16 +38,18 @@ pub(crate) struct Feed<S> {
     replay: Option<Arc<BTreeSet<EventId>>>,
     /// The user's, and the job's own.
     stops: [Stop; 2],
+    crowds: Arc<[Arc<dyn Crowd>]>,
 }
 
 impl<S: Source> Feed<S> {
-    pub(crate) fn new(source: S, config: &Config, end: Stop) -> Self {
+    pub(crate) fn new(source: S, config: &Config, end: Stop, crowds: Arc<[Arc<dyn Crowd>]>) -> Self {
         let left = config.events.unwrap_or(u64::MAX);
         let state = State { source, ticket: 0, skip: config.skip, phase: 0, left, ended: false };
         Feed {
             state: Gate::new(state),
             replay: config.replay.clone().map(Arc::new),
             stops: [config.stop.clone(), end],
+            crowds,
         }
     }
 
@@ -100,7 +105,10 @@ impl<S: Source> Feed<S> {
             state.left -= 1;
             let ticket = state.ticket;
             state.ticket += 1;
-            return Ok(Some(Fed { ticket, read }));
+            // In the order of the source: before the next event can be read.
+            self.crowds.iter().for_each(|crowd| crowd.announce(read.event));
+            let is_last = state.phase == 0 || state.left == 0 || state.source.events_left() == Some(0);
+            return Ok(Some(Fed { ticket, is_last, read }));
         }
     }
 

@@ -26,6 +26,7 @@ use std::task::{Context, Poll};
 use asynchrotron_sync::{Claim, ProductCell};
 use tokio::task::JoinSet;
 
+use crate::batch::Presence;
 use crate::clock::{self, Ticks};
 use crate::event::{EventContext, EventId};
 use crate::failure::{Failure, FailureKind, panic_message};
@@ -34,6 +35,7 @@ use crate::lock::lock;
 use crate::meter::{Meter, Stage};
 use crate::plan::{Interrupted, Launch, NodeFuture, Plan};
 use crate::seat::Seat;
+use crate::time::Clock;
 
 /// How deep demands may nest on one stack before they go round through the slot's task.
 const NESTED_DEMANDS_MAX: u32 = 32;
@@ -98,6 +100,7 @@ impl Group {
         let this = Arc::get_mut(group).expect("the only owner since it was made, or the last event ended");
         this.id = id;
         this.deadline = deadline;
+        this.seat.presence.begin(id, &this.plan.users);
         let preset = this.cells[this.plan.source].preset(Ok(source));
         debug_assert!(preset.is_ok(), "empty since it was made, or reset");
     }
@@ -125,6 +128,19 @@ impl Group {
 
     pub(crate) fn id(&self) -> EventId {
         self.id
+    }
+
+    /// In ticks of the meters' clock; 0 is none.
+    pub(crate) fn deadline(&self) -> Ticks {
+        self.deadline
+    }
+
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.seat.presence
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.plan.clock
     }
 
     pub(crate) fn meter(&self, node: usize) -> &Meter {
@@ -236,6 +252,10 @@ impl Group {
 
     fn close(self: &Arc<Self>, node: usize, outcome: Outcome) {
         self.meter(node).end(outcome.is_err());
+        let uses = &self.plan.nodes[node].uses;
+        if !uses.is_empty() {
+            self.presence().used(uses);
+        }
         fill(&self.cells[node], outcome);
         if self.plan.launch == Launch::Spawn {
             // The slot's task may be asleep: it looks whether the event is complete.

@@ -99,6 +99,7 @@
 #![forbid(unsafe_code)]
 
 mod algorithm;
+pub mod batch;
 mod chain;
 mod clock;
 mod config;
@@ -123,7 +124,7 @@ mod tally;
 pub mod time;
 pub mod timeline;
 
-pub use algorithm::{Algorithm, Plain, WithContext};
+pub use algorithm::{Algorithm, Offloaded, Plain, WithContext};
 pub use chain::{AlgorithmInfo, Chain, ChainError};
 pub use config::Config;
 pub use event::{EventContext, EventId, Get};

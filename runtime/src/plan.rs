@@ -4,11 +4,13 @@ use std::any::{Any, TypeId};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::batch::Crowd;
 use crate::clock::Ticks;
 use crate::event::{EventContext, EventId};
 use crate::failure::Failure;
 use crate::handle::Product;
 use crate::sink::Outlet;
+use crate::time::Clock;
 
 /// Why an algorithm ended without a product.
 pub(crate) enum Interrupted {
@@ -32,6 +34,8 @@ pub(crate) struct Node {
     /// The input handles and the function of an algorithm, of the type that `start` knows.
     pub(crate) definition: Box<dyn Any + Send + Sync>,
     pub(crate) constant: Option<Product>,
+    /// The batchers that it may submit to, by their place in the plan.
+    pub(crate) uses: Vec<usize>,
 }
 
 /// Where a demanded algorithm is polled.
@@ -51,6 +55,10 @@ pub(crate) struct Plan {
     /// What every event must have: the products of the sinks, each once.
     pub(crate) roots: Box<[usize]>,
     pub(crate) outlets: Box<[Outlet]>,
+    pub(crate) crowds: Arc<[Arc<dyn Crowd>]>,
+    /// How many algorithms use each batcher.
+    pub(crate) users: Box<[usize]>,
+    pub(crate) clock: Clock,
     pub(crate) launch: Launch,
     /// Where algorithms are spawned. `None` before the run.
     pub(crate) executor: Option<tokio::runtime::Handle>,

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use crate::batch::BatcherReport;
 use crate::clock;
 use crate::failure::EventFailure;
 use crate::meter::Meter;
@@ -39,6 +40,8 @@ pub struct Report {
     pub latency: Latency,
     /// One entry for each algorithm, in the order of the chain.
     pub algorithms: Vec<AlgorithmReport>,
+    /// One entry for each batcher that the chain uses.
+    pub batchers: Vec<BatcherReport>,
     /// The first failures, word for word.
     pub failures: Vec<EventFailure>,
 }
@@ -126,6 +129,7 @@ impl Report {
                 max: quantile(1.0),
             },
             algorithms: plan.algorithms().map(|(node, _)| algorithm(node)).collect(),
+            batchers: plan.crowds.iter().map(|crowd| crowd.report()).collect(),
             failures: tally.failures(),
         }
     }
@@ -176,6 +180,7 @@ impl fmt::Display for Report {
             )?;
         }
         self.write_table(f)?;
+        self.batchers.iter().try_for_each(|batcher| write!(f, "{batcher}"))?;
         for failure in &self.failures {
             writeln!(f, "  {failure}")?;
         }

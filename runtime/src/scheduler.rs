@@ -1,7 +1,7 @@
 //! [`Scheduler`]: runs a chain on the events of a source.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use asynchrotron_sync::Turnstile;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::batch::{BatchPolicy, Crowd, JobSide, Presence};
 use crate::chain::Chain;
 use crate::clock;
 use crate::config::Config;
 use crate::feed::Feed;
 use crate::lock::lock;
-use crate::plan::Launch;
+use crate::plan::{Launch, Plan};
 use crate::policy::{Quarantine, Then};
 use crate::progress::{Progress, Ticker};
 use crate::report::{Report, cpu_time};
@@ -49,8 +50,9 @@ impl Scheduler {
     /// If called on a worker thread of a tokio runtime: it blocks until the job is done.
     pub fn run<S: Source>(&self, chain: Chain, source: S) -> Result<Report, RunError> {
         let config = &self.config;
-        let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
+        let threads = config.resolved_threads();
         let mut plan = chain.into_plan::<S::Product>().map_err(|error| RunError::early(error.into()))?;
+        let slots = config.resolved_slots().max(slots_needed(&plan.crowds));
         ensure_sane(threads)?;
         clock::calibrate();
         let _at_work = config.clock.begin(threads).map_err(RunError::early)?;
@@ -61,6 +63,7 @@ impl Scheduler {
         plan.launch = if slots < threads { Launch::Spawn } else { Launch::InPlace };
         plan.deadline = config.deadline.map(clock::ticks);
         plan.traced = config.traced;
+        plan.clock = config.clock.clone();
         let quarantine = match &config.on_error.then {
             Then::Quarantine(folder) => Some(Quarantine::create(folder).map_err(RunError::early)?),
             _ => None,
@@ -70,20 +73,24 @@ impl Scheduler {
         // More slots than events would only cost memory.
         let events = [source.events_left(), config.events].into_iter().flatten().min();
         let slots = events.map_or(slots, |events| slots.min(usize::try_from(events).unwrap_or(slots).max(1)));
-        let seats = (0..slots).map(|_| (Arc::default(), Seat::new(plan.nodes.len()))).collect();
+        let seat = |slot| Seat::new(plan.nodes.len(), Presence::new(slot, plan.crowds.clone()));
+        let seats = (0..slots).map(|slot| (Arc::default(), seat(slot))).collect();
+        let opened = Opened::new(&plan, executor.handle()).map_err(RunError::early)?;
         let end = Stop::new();
         let job = Arc::new(Job {
-            plan: Arc::new(plan),
             clock: config.clock.clone(),
-            feed: Feed::new(source, config, end.clone()),
+            feed: Feed::new(source, config, end.clone(), plan.crowds.clone()),
+            drains: AtomicBool::new(false),
             order: ordered.then(|| Turnstile::new(0)),
             on_error: config.on_error.clone(),
             quarantine: Mutex::new(quarantine),
             end,
             tally: Tally::new(seats, threads),
             fatal: Mutex::new(None),
+            plan: Arc::new(plan),
         });
         let (elapsed, cpu) = executor.block_on(drive(&job, config));
+        drop(opened);
         // Devices may still hold work of events that were dropped; what it would wake is gone.
         executor.shutdown_timeout(Duration::from_secs(1));
         let ended_early = config.stop.is_asked() || job.end.is_asked();
@@ -93,6 +100,37 @@ impl Scheduler {
             None => Ok(report),
             Some(cause) => Err(RunError { cause, report: Some(Box::new(report)) }),
         }
+    }
+}
+
+/// Under `Fixed`, a batch is held until its last event has come, which needs a slot as well; several batchers of that kind
+/// may each hold an unfinished group.
+fn slots_needed(crowds: &[Arc<dyn Crowd>]) -> usize {
+    let needed = crowds.iter().map(|crowd| match crowd.policy() {
+        BatchPolicy::Fixed(requests) => requests,
+        _ => 0,
+    });
+    needed.sum()
+}
+
+/// The batchers of a job, while it runs.
+struct Opened(Vec<Arc<dyn Crowd>>);
+
+impl Opened {
+    fn new(plan: &Plan, executor: &tokio::runtime::Handle) -> Result<Self, anyhow::Error> {
+        let mut opened = Opened(Vec::new());
+        for (index, crowd) in plan.crowds.iter().enumerate() {
+            let (executor, clock, crowds) = (executor.clone(), plan.clock.clone(), plan.crowds.clone());
+            crowd.clone().open(JobSide { executor, clock, crowds, index, traced: plan.traced })?;
+            opened.0.push(crowd.clone());
+        }
+        Ok(opened)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|crowd| crowd.close());
     }
 }
 
@@ -137,7 +175,7 @@ async fn drive<S: Source>(job: &Arc<Job<S>>, config: &Config) -> (Duration, Dura
     if config.warmup > 0 {
         job.feed.open(config.warmup).await;
         hold = run_phase(job, None, hold).await;
-        job.tally.restart();
+        job.restart();
     }
     job.feed.open(u64::MAX).await;
     let total = job.feed.events_left().await;

@@ -5,12 +5,14 @@ use std::task::{Wake, Waker};
 
 use asynchrotron_sync::ReadySet;
 
+use crate::batch::Presence;
 use crate::meter::Meter;
 
 /// What one slot keeps from event to event: wake-ups, wakers, meters.
 pub(crate) struct Seat {
     pub(crate) signals: Arc<Signals>,
     pub(crate) wakers: Box<[Waker]>,
+    pub(crate) presence: Presence,
 }
 
 /// The part of a seat that wakers own. Aligned, like all that workers write all the time: what one slot's worker writes
@@ -38,13 +40,13 @@ impl Wake for TaskWaker {
 }
 
 impl Seat {
-    pub(crate) fn new(nodes: usize) -> Arc<Self> {
+    pub(crate) fn new(nodes: usize, presence: Presence) -> Arc<Self> {
         let signals = Arc::new(Signals {
             // One more than the nodes: the mark of the slot itself.
             ready: ReadySet::new(nodes + 1),
             meters: (0..nodes).map(|_| Meter::default()).collect(),
         });
         let waker = |node| Waker::from(Arc::new(TaskWaker { signals: signals.clone(), node }));
-        Arc::new(Seat { wakers: (0..nodes).map(waker).collect(), signals })
+        Arc::new(Seat { wakers: (0..nodes).map(waker).collect(), signals, presence })
     }
 }

@@ -1,8 +1,8 @@
 //! A slot: the place of one event in flight, as one long-lived task that runs event after event.
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use asynchrotron_sync::Turnstile;
 use tracing::Level;
 
+use crate::batch::Phase;
 use crate::clock::{self, Ticks};
 use crate::event::EventId;
 use crate::failure::{EventFailure, Failure, FailureKind};
@@ -31,6 +32,8 @@ pub(crate) struct Job<S> {
     pub(crate) plan: Arc<Plan>,
     pub(crate) clock: Clock,
     pub(crate) feed: Feed<S>,
+    /// Whether no event will be read any more in this phase.
+    pub(crate) drains: AtomicBool,
     pub(crate) order: Option<Turnstile>,
     pub(crate) on_error: OnError,
     pub(crate) quarantine: Mutex<Option<Quarantine>>,
@@ -46,19 +49,41 @@ const TURN: Duration = Duration::from_micros(200);
 
 /// Runs events in one slot until the feed has no more.
 pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>, seat: Arc<Seat>) {
-    let mut slot = Slot { group: Group::new(job.plan.clone(), seat), timer: None, job: &*job, tally: &tally };
+    let has_batchers = !job.plan.crowds.is_empty();
+    let mut run = pin!(run_events(&job, &tally, &seat));
+    // What a batcher waits for are events that can come: after each poll it is told whether this one still can.
+    poll_fn(|cx| {
+        let polled = run.as_mut().poll(cx);
+        if has_batchers && polled.is_pending() {
+            seat.presence.suspended();
+        }
+        polled
+    })
+    .await;
+}
+
+async fn run_events<S: Source>(job: &Job<S>, tally: &SlotTally, seat: &Arc<Seat>) {
+    let mut slot = Slot { group: Group::new(job.plan.clone(), seat.clone()), timer: None, job, tally };
     let turn = clock::ticks(TURN);
     let mut latencies = Latencies::default();
     let mut turn_began = clock::now();
     loop {
-        let Fed { ticket, read } = match job.feed.next().await {
+        seat.presence.enter(Phase::Waiting);
+        let Fed { ticket, is_last, read } = match job.feed.next().await {
             Ok(Some(fed)) => fed,
-            Ok(None) => break,
+            Ok(None) => {
+                job.drain();
+                break;
+            }
             Err(error) => {
                 job.end(error.context("the source cannot be read on"));
+                job.drain();
                 break;
             }
         };
+        if is_last {
+            job.drain();
+        }
         let begin = clock::now();
         tally.busy.store(true, Relaxed);
         let result = match read.product {
@@ -68,6 +93,7 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
                 Err(Failure::root(FailureKind::Unreadable, source, error))
             }
         };
+        seat.presence.over(read.event);
         slot.deliver(ticket, read.event, result).await;
         Group::cancel(&mut slot.group).await;
         tally.busy.store(false, Relaxed);
@@ -148,7 +174,12 @@ impl<S: Source> Slot<'_, S> {
         };
         // Failed events wait for their turn as well: a slot never runs ahead of an event that others wait for.
         let turn = match &self.job.order {
-            Some(order) => Some(order.wait(ticket).await),
+            Some(order) => {
+                self.group.presence().enter(Phase::Waiting);
+                let turn = order.wait(ticket).await;
+                self.group.presence().enter(Phase::Delivering);
+                Some(turn)
+            }
             None => None,
         };
         if written.is_ok() && result.is_ok() && turn.is_some() {
@@ -201,10 +232,27 @@ impl<S> Drop for Slot<'_, S> {
     /// contexts hold the group that holds it.
     fn drop(&mut self) {
         self.group.clear();
+        self.group.presence().leave();
     }
 }
 
 impl<S> Job<S> {
+    /// No event will be read any more in this phase: nobody waits for one.
+    fn drain(&self) {
+        if !self.plan.crowds.is_empty() && !self.drains.swap(true, Relaxed) {
+            self.tally.slots.iter().for_each(|(_, seat)| seat.presence.set_drains(true));
+            self.plan.crowds.iter().for_each(|crowd| crowd.drain());
+        }
+    }
+
+    /// After the warm-up: another phase begins, and what was counted is forgotten.
+    pub(crate) fn restart(&self) {
+        self.tally.restart();
+        self.drains.store(false, Relaxed);
+        self.tally.slots.iter().for_each(|(_, seat)| seat.presence.set_drains(false));
+        self.plan.crowds.iter().for_each(|crowd| crowd.restart());
+    }
+
     /// Ends the job with an error; the first one counts.
     pub(crate) fn end(&self, error: anyhow::Error) {
         lock(&self.fatal).get_or_insert(error);

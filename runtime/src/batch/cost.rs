@@ -76,7 +76,10 @@ mod tests {
     fn a_straight_line_is_found_whatever_the_sizes() {
         for sizes in [vec![1, 2], vec![8, 512, 64], vec![1_000_000, 1_000_000, 1_010_000]] {
             let cost = fit(sizes.iter().map(|&rows| (rows, 50_000 + 1000 * rows as u64)));
-            assert!((cost.submission_ns - 50_000.0).abs() < 1.0 && (cost.row_ns - 1000.0).abs() < 1e-3, "{cost:?}");
+            assert!(
+                (cost.submission_ns - 50_000.0).abs() < 1.0 && (cost.row_ns - 1000.0).abs() < 1e-3,
+                "{cost:?}"
+            );
         }
     }
 
@@ -97,7 +100,10 @@ mod tests {
         let before = (0..500).map(|n| (n % 64, 50_000 + 1000 * (n as u64 % 64)));
         let after = (0..1000).map(|n| (n % 64, 20_000 + 100 * (n as u64 % 64)));
         let cost = fit(before.chain(after));
-        assert!((cost.submission_ns - 20_000.0).abs() < 100.0 && (cost.row_ns - 100.0).abs() < 5.0, "{cost:?}");
+        assert!(
+            (cost.submission_ns - 20_000.0).abs() < 100.0 && (cost.row_ns - 100.0).abs() < 5.0,
+            "{cost:?}"
+        );
     }
 
     #[test]

@@ -30,15 +30,8 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 7] = [
-        Self::Full,
-        Self::Best,
-        Self::LaneFree,
-        Self::NobodyElse,
-        Self::Drain,
-        Self::Age,
-        Self::Deadline,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Full, Self::Best, Self::LaneFree, Self::NobodyElse, Self::Drain, Self::Age, Self::Deadline];
 
     /// As reports write it.
     pub fn as_str(self) -> &'static str {
@@ -335,7 +328,8 @@ mod tests {
 
     /// One lane, a = 50 µs, b = 1 µs, and requests that come within a microsecond once they can.
     fn at(queued: usize, coming: usize, lanes_free: usize, approach_ns: f64) -> Action {
-        let queue = View { queued, rows: queued, coming, oldest: Some(1000), deadline: u64::MAX, ..View::default() };
+        let queue =
+            View { queued, rows: queued, coming, oldest: Some(1000), deadline: u64::MAX, ..View::default() };
         let state = State { queue, lanes_free, held_since: 1000, now: 1000, ..State::default() };
         let cost = Some(Cost { submission_ns: 50_000.0, row_ns: 1000.0 });
         decide(&BatchConfig::default(), &Knowledge { cost, approach_ns }, &state)

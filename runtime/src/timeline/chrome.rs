@@ -4,7 +4,7 @@
 //! thread, number 1: two workers on one track. It also writes every argument as text. So its stream is taken apart at
 //! the line ends, and each record is written again: workers in order from 100, other threads from 1000, numbers as numbers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -15,20 +15,32 @@ use crate::lock::lock;
 
 const WORKERS_FROM: u64 = 100;
 const OTHERS_FROM: u64 = 1000;
+/// Processes, to Perfetto: groups of tracks. The workers are process 1.
+const SLOTS: u64 = 2;
+const LANES: u64 = 3;
+const FIRST_TRACK: u64 = 10;
 
 pub(super) struct ChromeWriter {
     file: BufWriter<File>,
     trouble: Trouble,
     line: Vec<u8>,
     threads: HashMap<u64, u64>,
+    /// Tracks of slots and lanes that have their names.
+    tracks: HashSet<(u64, u64)>,
     empty: bool,
 }
 
 impl ChromeWriter {
     pub(super) fn new(file: File, trouble: Trouble) -> Self {
         let file = BufWriter::with_capacity(1 << 20, file);
-        let mut writer =
-            ChromeWriter { file, trouble, line: Vec::new(), threads: HashMap::new(), empty: true };
+        let mut writer = ChromeWriter {
+            file,
+            trouble,
+            line: Vec::new(),
+            threads: HashMap::new(),
+            tracks: HashSet::new(),
+            empty: true,
+        };
         writer.record(&json!({"ph": "M", "pid": 1, "name": "process_name", "args": {"name": "workers"}}));
         writer
     }
@@ -60,7 +72,31 @@ impl ChromeWriter {
         if let Some(arguments) = record["args"].as_object_mut() {
             arguments.values_mut().for_each(plain);
         }
+        if record["name"] == "slice" {
+            return self.slice(&record);
+        }
         self.record(&record);
+    }
+
+    /// A record, made at its end, of what happened on a track that is no thread's.
+    fn slice(&mut self, record: &Value) {
+        let arguments = &record["args"];
+        let us = |name: &str| arguments[name].as_f64().unwrap_or_default() * 1e-3;
+        let (track, number) = (arguments["track"].as_str().unwrap_or_default(), arguments["number"].as_u64());
+        let (process, number) = (if track == "lane" { LANES } else { SLOTS }, number.unwrap_or_default());
+        if self.tracks.insert((process, number)) {
+            let name = |what: &str, name: String| json!({"ph": "M", "pid": process, "tid": FIRST_TRACK + number, "name": what, "args": {"name": name}});
+            self.record(&name("process_name", format!("{track}s")));
+            self.record(&name("thread_name", format!("{track} {number}")));
+        }
+        let mut slice = json!({
+            "ph": "X", "pid": process, "tid": FIRST_TRACK + number, "name": arguments["slice"],
+            "ts": record["ts"].as_f64().unwrap_or_default() - us("ago_ns"), "dur": us("ns"), "args": {},
+        });
+        if !arguments["event"].is_null() {
+            slice["args"]["event"] = arguments["event"].clone();
+        }
+        self.record(&slice);
     }
 
     fn record(&mut self, record: &Value) {

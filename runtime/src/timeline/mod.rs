@@ -31,12 +31,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
+use tracing::Level;
 use tracing::span::{Attributes, Id};
 use tracing_chrome::{ChromeLayerBuilder, EventOrSpan, FlushGuard};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
+use crate::event::EventId;
 use crate::lock::lock;
 use chrome::ChromeWriter;
 
@@ -99,6 +101,29 @@ impl Timeline {
 impl std::fmt::Debug for Timeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Timeline({})", self.path.display())
+    }
+}
+
+/// A slice of a track that is no thread's: what an event, or a lane, did from one time to another. It is recorded when it
+/// has ended, and put where it belongs by [`ChromeWriter`].
+pub(crate) struct Slice {
+    pub(crate) track: &'static str,
+    pub(crate) number: usize,
+    /// In nanoseconds, as the next two.
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+    pub(crate) now: u64,
+}
+
+impl Slice {
+    pub(crate) fn emit(&self, name: &str, event: Option<EventId>) {
+        let Self { track, number, begin, end, now } = *self;
+        let (ago_ns, ns) = (now.saturating_sub(begin), end.saturating_sub(begin));
+        let event = event.map(|event| event.0);
+        tracing::event!(
+            name: "slice", target: "asynchrotron", Level::INFO,
+            slice = name, track, number, ago_ns, ns, event
+        );
     }
 }
 

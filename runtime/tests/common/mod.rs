@@ -1,6 +1,8 @@
 //! What the tests of the runtime share.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod device;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,0 +1,480 @@
+//! [`Batcher`]: collects the requests of many events in flight, and hands them to the lanes of a device.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use asynchrotron_sync::{BatchQueue, Pushed, Ticket, View};
+use tokio::task::AbortHandle;
+
+use super::cost::Cost;
+use super::crowd::{Crowd, JobSide};
+use super::decide::{Action, Knowledge, State, decide};
+use super::driver::drive;
+use super::fixed::Book;
+use super::offload::Offload;
+use super::policy::{BatchConfig, BatchPolicy};
+use super::report::{BatchTally, BatcherReport};
+use crate::clock;
+use crate::event::{EventContext, EventId};
+use crate::lock::lock;
+use crate::time::Clock;
+
+/// Collects the requests of many events in flight into batches, and hands them to the lanes of a device. Clones are the same
+/// batcher.
+///
+/// An algorithm that is one offloaded step joins a chain with [`Chain::offload`](crate::Chain::offload); one that calls
+/// [`submit`](Self::submit) somewhere inside says so with [`Chain::uses`](crate::Chain::uses). That is how the scheduler
+/// knows who can still come, and no batch waits for somebody who cannot.
+///
+/// # Examples
+///
+/// ```
+/// # use asynchrotron::batch::{BatchConfig, Batcher, Lane, LanePool, Lost, Offload};
+/// # struct Double { lanes: LanePool<()> }
+/// # impl Offload for Double {
+/// #     type Request = u64; type Reply = u64; type Error = Failed; type Lane = ();
+/// #     fn name(&self) -> &str { "double" }
+/// #     fn rows(&self, _: &u64) -> usize { 1 }
+/// #     fn lanes(&self) -> &LanePool<()> { &self.lanes }
+/// #     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
+/// #         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
+/// #     {
+/// #         let doubled = batch.iter().map(|&&x| 2 * x).collect();
+/// #         async move { drop(lane); Ok(doubled) }
+/// #     }
+/// # }
+/// # #[derive(Clone, Debug)]
+/// # struct Failed(String);
+/// # impl From<Lost> for Failed { fn from(lost: Lost) -> Self { Failed(lost.to_string()) } }
+/// # impl From<String> for Failed { fn from(text: String) -> Self { Failed(text) } }
+/// # impl std::fmt::Display for Failed {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(&self.0) }
+/// # }
+/// # impl std::error::Error for Failed {}
+/// use asynchrotron::prelude::*;
+///
+/// let double = Batcher::new(Double { lanes: LanePool::new([()]) }, BatchConfig::default());
+///
+/// let mut chain = Chain::new("doubling");
+/// let x = chain.source::<u64>("x");
+/// let using = double.clone();
+/// let doubled = chain.algorithm("double", (x,), move |ctx: EventContext, x: std::sync::Arc<u64>| {
+///     let double = using.clone();
+///     async move { double.submit(&ctx, *x).await } // suspends: queued in a batch, on the device, resumed
+/// });
+/// chain.uses(doubled, &double);
+/// chain.sink("check", doubled, |event: EventId, x: std::sync::Arc<u64>| { ensure!(*x == 2 * event.0); Ok(()) });
+///
+/// let report = Scheduler::default().run(chain, source::from_iter(0..1000))?;
+/// assert_eq!(report.batchers[0].requests, 1000);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Batcher<O: Offload> {
+    pub(crate) core: Arc<Core<O>>,
+}
+
+/// A request on its way through the queue.
+pub(crate) struct Request<O: Offload> {
+    pub(super) value: O::Request,
+    pub(super) event: EventId,
+    /// How many lanes have died with it.
+    pub(super) lanes_lost: u32,
+}
+
+pub(super) type Queue<O> = BatchQueue<Request<O>, <O as Offload>::Reply, <O as Offload>::Error>;
+
+pub(crate) struct Core<O: Offload> {
+    pub(super) offload: O,
+    pub(super) config: BatchConfig,
+    pub(super) queue: Queue<O>,
+    pub(super) tally: Mutex<BatchTally>,
+    learnt: Learnt,
+    /// Under `Fixed`: who belongs together.
+    book: Option<Mutex<Book>>,
+    /// Since when there has been both a request and a free lane; 0 if there is not.
+    held_since: AtomicU64,
+    /// Until when the driver sleeps, if nobody pokes it.
+    pub(super) armed: AtomicU64,
+    /// Whether the driver is in line for a lane.
+    pub(super) in_line: AtomicBool,
+    drains: AtomicBool,
+    job: Mutex<Option<Attached>>,
+}
+
+/// While a job uses the batcher.
+struct Attached {
+    side: JobSide,
+    driver: AbortHandle,
+}
+
+/// What has been learnt so far, to be read without a lock. Each value is right by itself; a decision on values of different
+/// age is as good as one taken a moment earlier.
+#[derive(Default)]
+struct Learnt {
+    is_known: AtomicBool,
+    submission_ns: AtomicU64,
+    row_ns: AtomicU64,
+    approach_ns: AtomicU64,
+}
+
+impl Learnt {
+    fn read(&self) -> Knowledge {
+        let number = |bits: &AtomicU64| f64::from_bits(bits.load(Relaxed));
+        let cost = Cost { submission_ns: number(&self.submission_ns), row_ns: number(&self.row_ns) };
+        Knowledge {
+            cost: self.is_known.load(Relaxed).then_some(cost),
+            approach_ns: number(&self.approach_ns),
+        }
+    }
+
+    fn learn_cost(&self, cost: Cost) {
+        self.submission_ns.store(cost.submission_ns.to_bits(), Relaxed);
+        self.row_ns.store(cost.row_ns.to_bits(), Relaxed);
+        self.is_known.store(true, Relaxed);
+    }
+
+    /// The mean of the last sixteen or so.
+    fn learn_approach(&self, sample_ns: u64) {
+        let known = f64::from_bits(self.approach_ns.load(Relaxed));
+        self.approach_ns.store((known + (sample_ns as f64 - known) / 16.0).to_bits(), Relaxed);
+    }
+}
+
+impl<O: Offload> Batcher<O> {
+    /// A batcher for what `offload` does.
+    pub fn new(offload: O, config: BatchConfig) -> Self {
+        let book = match config.policy {
+            BatchPolicy::Fixed(size) => Some(Mutex::new(Book::new(size))),
+            _ => None,
+        };
+        let core = Core {
+            offload,
+            config,
+            queue: BatchQueue::new(),
+            tally: Mutex::default(),
+            learnt: Learnt::default(),
+            book,
+            held_since: AtomicU64::new(0),
+            armed: AtomicU64::new(u64::MAX),
+            in_line: AtomicBool::new(false),
+            drains: AtomicBool::new(false),
+            job: Mutex::new(None),
+        };
+        core.queue.close(); // until a job opens it
+        Batcher { core: Arc::new(core) }
+    }
+
+    /// What is offloaded.
+    pub fn offload(&self) -> &O {
+        &self.core.offload
+    }
+
+    /// How batches are formed.
+    pub fn config(&self) -> &BatchConfig {
+        &self.core.config
+    }
+
+    /// Computes one request in a batch with those of other events.
+    ///
+    /// # Errors
+    /// The [`Offload::Error`] of this request alone: if a batch fails, it is split until the guilty request is found. Also
+    /// if the chain does not say that the algorithm [uses](crate::Chain::uses) this batcher.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time. A request that is still in the queue leaves it and costs nothing; one that is on the device
+    /// is computed, and the reply dropped.
+    pub async fn submit(&self, ctx: &EventContext, request: O::Request) -> Result<O::Reply, anyhow::Error> {
+        self.submit_first(ctx, request, 0).await
+    }
+
+    /// The same, for a request that goes before all that wait with a lower priority. (0 is what
+    /// [`submit`](Self::submit) has; of no effect under `Off` and `Fixed`.)
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    ///
+    /// # Cancel safety
+    /// As [`submit`](Self::submit).
+    pub async fn submit_first(
+        &self,
+        ctx: &EventContext,
+        request: O::Request,
+        priority: u32,
+    ) -> Result<O::Reply, anyhow::Error> {
+        let core = &*self.core;
+        let presence = ctx.group.presence();
+        let index = presence.crowds().iter().position(|crowd| crowd.identity() == core.identity());
+        let Some(index) = index else {
+            anyhow::bail!(
+                "algorithm `{}` submits to the batcher `{}`, and the chain does not say so: add `chain.uses(…)`",
+                ctx.algorithm(),
+                core.offload.name()
+            );
+        };
+        if core.config.policy == BatchPolicy::Off {
+            let rows = core.offload.rows(&request);
+            let reply = core.offload.run_alone(request).await?;
+            lock(&core.tally).alone(rows);
+            return Ok(reply);
+        }
+        let clock = ctx.group.clock();
+        let now = nanoseconds(clock);
+        let order = match &core.book {
+            Some(book) => lock(book).come(ctx.id().0),
+            None => (u64::from(u32::MAX - priority), 0),
+        };
+        let ticket = Ticket {
+            order,
+            rows: core.offload.rows(&request),
+            bytes: core.offload.bytes(&request),
+            pushed_at: now,
+            deadline: deadline(ctx, now),
+        };
+        let others = Others { crowds: presence.crowds(), index, slot: presence.slot() };
+        others.each(|crowd, slot| crowd.block(slot));
+        let request = Request { value: request, event: ctx.id(), lanes_lost: 0 };
+        let (pushed, view) = core.queue.push(Some(presence.slot()), request, ticket);
+        if let Some(approach) = view.approach {
+            core.learnt.learn_approach(approach);
+        }
+        core.look(view, now);
+        Ok(Waiting { core, clock, others, pushed: Some(pushed) }.await?)
+    }
+}
+
+/// The event's deadline on the job's clock.
+fn deadline(ctx: &EventContext, now: u64) -> u64 {
+    match ctx.group.deadline() {
+        0 => u64::MAX,
+        deadline => now.saturating_add(clock::nanoseconds(deadline.saturating_sub(clock::now()))),
+    }
+}
+
+/// The other batchers of a job, which a slot that waits here does not come to.
+struct Others<'a> {
+    crowds: &'a [Arc<dyn Crowd>],
+    index: usize,
+    slot: usize,
+}
+
+impl Others<'_> {
+    fn each(&self, tell: impl Fn(&dyn Crowd, usize)) {
+        for (index, crowd) in self.crowds.iter().enumerate() {
+            if index != self.index {
+                tell(&**crowd, self.slot);
+            }
+        }
+    }
+}
+
+/// A request that waits for its reply.
+struct Waiting<'a, O: Offload> {
+    core: &'a Core<O>,
+    clock: &'a Clock,
+    others: Others<'a>,
+    /// `None` once answered.
+    pushed: Option<Pushed<Request<O>, O::Reply, O::Error>>,
+}
+
+impl<O: Offload> Future for Waiting<'_, O> {
+    type Output = Result<O::Reply, O::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let pushed = self.pushed.as_mut().expect("polled after it was ready");
+        let reply = std::task::ready!(Pin::new(pushed).poll(cx));
+        self.pushed = None;
+        Poll::Ready(reply)
+    }
+}
+
+impl<O: Offload> Drop for Waiting<'_, O> {
+    fn drop(&mut self) {
+        let Some(pushed) = self.pushed.take() else { return };
+        let (was_queued, view) = pushed.leave();
+        lock(&self.core.tally).left += u64::from(was_queued);
+        if was_queued {
+            self.others.each(|crowd, slot| crowd.unblock(slot));
+        }
+        self.core.look(view, nanoseconds(self.clock));
+    }
+}
+
+pub(super) fn nanoseconds(clock: &Clock) -> u64 {
+    u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl<O: Offload> Core<O> {
+    /// What the queue looks like now.
+    pub(super) fn view(&self) -> View {
+        if self.book.is_some() { self.queue.view_front() } else { self.queue.view() }
+    }
+
+    /// What is to be done, seen from a driver that holds so many free lanes.
+    pub(super) fn decide(&self, view: &View, now: u64, lanes_held: usize) -> Action {
+        let (lanes, available) = (self.offload.lanes().len(), self.offload.lanes().available());
+        // A lane is back in its pool before the replies of its batch are here. Whoever gets them will come again, so until
+        // then it counts as taken.
+        let own = lanes.saturating_sub(view.running);
+        let lanes_free = available.min(own).max(lanes_held);
+        if view.queued == 0 || lanes_free == 0 {
+            self.held_since.store(0, Relaxed);
+        } else {
+            let _ = self.held_since.compare_exchange(0, now.max(1), Relaxed, Relaxed);
+        }
+        let group = self.book.as_ref().zip(view.front).and_then(|(book, (key, requests))| {
+            (requests >= self.config.requests_limit() || lock(book).is_complete(key)).then_some(requests)
+        });
+        let state = State {
+            queue: *view,
+            lanes_free,
+            lanes_foreign: own.saturating_sub(available),
+            held_since: self.held_since.load(Relaxed).min(now),
+            drains: self.drains.load(Relaxed),
+            group,
+            now,
+        };
+        decide(&self.config, &self.learnt.read(), &state)
+    }
+
+    /// Whoever has changed the queue looks whether there is something to do for the driver.
+    pub(super) fn look(&self, view: View, now: u64) {
+        let view = if self.book.is_some() { self.queue.view_front() } else { view };
+        let wake = match self.decide(&view, now, 0) {
+            Action::Wait => view.queued > 0 && self.offload.lanes().is_closed(),
+            Action::WaitUntil(time) => time < self.armed.load(Relaxed),
+            Action::AwaitLane => !self.in_line.load(Relaxed),
+            Action::Close(..) => true,
+        };
+        if wake {
+            self.queue.poke();
+        }
+    }
+
+    /// A batch was cut: what comes next is not held yet.
+    pub(super) fn has_cut(&self) {
+        self.held_since.store(0, Relaxed);
+    }
+
+    pub(super) fn learn(&self, rows: usize, duration_ns: u64) {
+        let mut tally = lock(&self.tally);
+        tally.fit.add(rows, duration_ns);
+        if let Some(cost) = tally.fit.cost() {
+            self.learnt.learn_cost(cost);
+        }
+    }
+
+    /// The time of the job; `None` between jobs, and where nothing is ever in the queue.
+    fn now(&self) -> Option<u64> {
+        if self.config.policy == BatchPolicy::Off {
+            return None;
+        }
+        lock(&self.job).as_ref().map(|job| nanoseconds(&job.side.clock))
+    }
+
+    /// Changes who can come, and looks at what that leaves.
+    fn change(&self, change: impl FnOnce(&Queue<O>, u64) -> View) {
+        if let Some(now) = self.now() {
+            let view = change(&self.queue, now);
+            self.look(view, now);
+        }
+    }
+}
+
+impl<O: Offload> Crowd for Core<O> {
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn policy(&self) -> BatchPolicy {
+        self.config.policy
+    }
+
+    fn open(self: Arc<Self>, side: JobSide) -> Result<(), anyhow::Error> {
+        let mut job = lock(&self.job);
+        if job.is_some() {
+            anyhow::bail!("the batcher `{}` is in use by another job", self.offload.name());
+        }
+        self.queue.reopen();
+        self.drains.store(false, Relaxed);
+        let driver = side.executor.spawn(drive(self.clone(), side.clone())).abort_handle();
+        *job = Some(Attached { side, driver });
+        Ok(())
+    }
+
+    fn close(&self) {
+        let job = lock(&self.job).take();
+        if let Some(job) = job {
+            job.driver.abort();
+            self.queue.close();
+        }
+    }
+
+    fn arrive(&self, slot: usize) {
+        self.change(|queue, now| queue.arrive(slot, now));
+    }
+
+    fn depart(&self, slot: usize) {
+        self.change(|queue, _| queue.depart(slot));
+    }
+
+    fn block(&self, slot: usize) {
+        self.change(|queue, _| queue.block(slot));
+    }
+
+    fn unblock(&self, slot: usize) {
+        self.change(|queue, now| queue.unblock(slot, now));
+    }
+
+    fn announce(&self, event: EventId) {
+        if let Some(book) = &self.book {
+            lock(book).announce(event.0);
+            self.change(|queue, _| queue.view());
+        }
+    }
+
+    fn pass(&self, event: EventId) {
+        if let Some(book) = &self.book {
+            lock(book).pass(event.0);
+            self.change(|queue, _| queue.view());
+        }
+    }
+
+    fn drain(&self) {
+        self.drains.store(true, Relaxed);
+        if let Some(book) = &self.book {
+            lock(book).drain();
+        }
+        self.change(|queue, _| queue.view());
+    }
+
+    fn restart(&self) {
+        self.drains.store(false, Relaxed);
+        if let Some(book) = &self.book {
+            lock(book).restart();
+        }
+        lock(&self.tally).restart();
+    }
+
+    fn report(&self) -> BatcherReport {
+        let name = self.offload.name();
+        lock(&self.tally).report(name, &self.config)
+    }
+}
+
+impl<O: Offload> Clone for Batcher<O> {
+    fn clone(&self) -> Self {
+        Batcher { core: self.core.clone() }
+    }
+}
+
+impl<O: Offload> fmt::Debug for Batcher<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batcher")
+            .field("name", &self.offload().name())
+            .field("policy", &self.config().policy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,273 @@
+//! The driver of a batcher: the one task that closes batches, and the tasks that run them.
+//!
+//! ```text
+//!                  ┌──────────────── poked, or the time has come ───────────────┐
+//!                  ▼                                                            │
+//!   drive: look at the queue ──▶ wait ──────────────────────────────────────────┤
+//!                  │                                                            │
+//!                  ├──▶ lanes are others' ──▶ in line for one ──▶ look again ───┤
+//!                  │                                                            │
+//!                  └──▶ close ──▶ a free lane takes what is there now ──────────┘
+//!                                        │
+//!                                        ▼             fails: halves                 all answered
+//!   run_batch (a task of its own):  pack, submit ──▶ await ◀────────▶ pack, submit ──────────────▶ end
+//!                                                      │ the lane has died
+//!                                                      └──────────────────────────▶ back to the queue
+//! ```
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use asynchrotron_sync::{Batch, Lane, Taken};
+
+use super::batcher::{Core, Request, nanoseconds};
+use super::crowd::JobSide;
+use super::decide::{Action, CloseReason};
+use super::offload::{Offload, Remedy, wrong_number};
+use crate::failure::panic_message;
+use crate::lock::lock;
+use crate::timeline::Slice;
+
+/// With so many lanes a request may die before it is taken for what kills them.
+const LANES_LOST_MAX: u32 = 3;
+
+type Requests<O> = Vec<Taken<Request<O>, <O as Offload>::Reply, <O as Offload>::Error>>;
+
+/// Closes batches until it is aborted.
+pub(super) async fn drive<O: Offload>(core: Arc<Core<O>>, job: JobSide) {
+    let lanes = core.offload.lanes();
+    loop {
+        // Set before the queue is looked at: whoever changes it later sees that nobody watches the time.
+        core.armed.store(u64::MAX, Relaxed);
+        let view = core.view();
+        if lanes.is_closed() {
+            refuse(&core, &job);
+            core.queue.poked().await;
+            continue;
+        }
+        match core.decide(&view, nanoseconds(&job.clock), 0) {
+            Action::Wait => core.queue.poked().await,
+            Action::WaitUntil(time) => {
+                core.armed.store(time, Relaxed);
+                tokio::select! {
+                    biased;
+                    () = core.queue.poked() => {}
+                    () = job.clock.sleep_until(Duration::from_nanos(time)) => {}
+                }
+            }
+            Action::AwaitLane => {
+                core.in_line.store(true, Relaxed);
+                let lane = lanes.take().await;
+                core.in_line.store(false, Relaxed);
+                let now = nanoseconds(&job.clock);
+                if let Ok(lane) = lane
+                    && let Action::Close(requests, reason) = core.decide(&core.view(), now, 1)
+                {
+                    close(&core, &job, lane, requests, reason);
+                }
+            }
+            Action::Close(requests, reason) => match lanes.try_take() {
+                Some(lane) => close(&core, &job, lane, requests, reason),
+                // Somebody else was faster. Let whoever it was go on before looking again.
+                None => tokio::task::yield_now().await,
+            },
+        }
+    }
+}
+
+/// Cuts a batch for a lane, and lets it run.
+fn close<O: Offload>(
+    core: &Arc<Core<O>>,
+    job: &JobSide,
+    lane: Lane<O::Lane>,
+    requests: usize,
+    reason: CloseReason,
+) {
+    let cut = core.queue.cut_fitting(requests, core.config.rows_limit(), core.config.bytes_max);
+    core.has_cut();
+    let Some(mut batch) = cut else { return };
+    let requests = batch.take_requests();
+    for slot in requests.iter().filter_map(|taken| taken.member) {
+        job.others().for_each(|other| other.unblock(slot));
+    }
+    let run = Run { core: core.clone(), job: job.clone(), closed_at: nanoseconds(&job.clock), reason };
+    job.executor.spawn(run.run(lane, batch, requests));
+}
+
+/// There are no lanes any more: nobody waits for one in vain.
+fn refuse<O: Offload>(core: &Core<O>, job: &JobSide) {
+    let Some(mut batch) = core.queue.cut(usize::MAX) else { return };
+    let requests = batch.take_requests();
+    for slot in requests.iter().filter_map(|taken| taken.member) {
+        job.others().for_each(|other| other.unblock(slot));
+    }
+    let error = O::Error::from(format!("the lanes of `{}` are closed", core.offload.name()));
+    batch.end(requests.into_iter().map(|taken| (taken, Err(error.clone()))), nanoseconds(&job.clock));
+}
+
+/// One batch on its way.
+struct Run<O: Offload> {
+    core: Arc<Core<O>>,
+    job: JobSide,
+    closed_at: u64,
+    reason: CloseReason,
+}
+
+impl<O: Offload> Run<O> {
+    async fn run(
+        self,
+        lane: Lane<O::Lane>,
+        batch: Batch<Request<O>, O::Reply, O::Error>,
+        requests: Requests<O>,
+    ) {
+        let core = &*self.core;
+        let waits = requests.iter().map(|taken| self.closed_at.saturating_sub(taken.ticket.pushed_at));
+        lock(&core.tally).close(self.reason, &requests, waits, &core.config);
+        let mut lane = Some(lane);
+        // Parts that are still to be run, the next one last.
+        let mut parts = vec![requests];
+        while let Some(mut part) = parts.pop() {
+            // Nobody waits for these any more: they cost nothing.
+            part.retain(|taken| !taken.is_abandoned());
+            if part.is_empty() {
+                continue;
+            }
+            let Some(lane) = self.lane(&mut lane).await else {
+                self.answer(&batch, part, |core| Err(O::Error::from(closed(core))));
+                continue;
+            };
+            match self.attempt(lane, &part).await {
+                Ok(replies) => {
+                    let answers = part.into_iter().zip(replies.into_iter().map(Ok));
+                    if parts.is_empty() {
+                        self.look(batch.end(answers, self.now()));
+                        return;
+                    }
+                    self.look(batch.answer(answers, self.now()));
+                }
+                Err(error) => match core.offload.remedy(&error) {
+                    Remedy::Split if part.len() > 1 => {
+                        lock(&core.tally).splits += 1;
+                        let second = part.split_off(part.len().div_ceil(2));
+                        parts.extend([second, part]);
+                    }
+                    Remedy::GiveBack => {
+                        let (dead, good) = judge(part);
+                        self.answer(&batch, dead, |_| Err(error.clone()));
+                        return self
+                            .give_back(batch, good.into_iter().chain(parts.into_iter().flatten()).collect());
+                    }
+                    Remedy::Split | Remedy::Fail => self.answer(&batch, part, |_| Err(error.clone())),
+                },
+            }
+        }
+        self.look(batch.end([], self.now()));
+    }
+
+    fn now(&self) -> u64 {
+        nanoseconds(&self.job.clock)
+    }
+
+    fn look(&self, view: asynchrotron_sync::View) {
+        self.core.look(view, self.now());
+    }
+
+    fn answer(
+        &self,
+        batch: &Batch<Request<O>, O::Reply, O::Error>,
+        part: Requests<O>,
+        answer: impl Fn(&Core<O>) -> Result<O::Reply, O::Error>,
+    ) {
+        let answers = part.into_iter().map(|taken| (taken, answer(&self.core)));
+        self.look(batch.answer(answers, self.now()));
+    }
+
+    /// The lane that the batch was closed for; for parts of it, the next one in line.
+    async fn lane(&self, first: &mut Option<Lane<O::Lane>>) -> Option<Lane<O::Lane>> {
+        match first.take() {
+            Some(lane) => Some(lane),
+            None => self.core.offload.lanes().take().await.ok(),
+        }
+    }
+
+    /// Packs, runs and unpacks some requests; a panic in there becomes an error.
+    async fn attempt(&self, lane: Lane<O::Lane>, part: &Requests<O>) -> Result<Vec<O::Reply>, O::Error> {
+        let offload = &self.core.offload;
+        let rows = self.core.config.padded(part.iter().map(|taken| taken.ticket.rows).sum());
+        let (lane_number, begin) = (offload.lane_number(&lane), self.now());
+        let batch: Vec<&O::Request> = part.iter().map(|taken| &taken.request.value).collect();
+        // Unwind safety: the lane is gone either way, and requests are shared and immutable.
+        let panicked = |panic: Box<dyn std::any::Any + Send>| {
+            Err(O::Error::from(format!("`{}` panicked: {}", offload.name(), panic_message(&*panic))))
+        };
+        let started = catch_unwind(AssertUnwindSafe(|| offload.start(lane, &batch, rows)));
+        drop(batch);
+        let result = match started {
+            Ok(future) => {
+                let mut future = pin!(future);
+                poll_fn(|cx| {
+                    catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+                        .unwrap_or_else(|panic| Poll::Ready(panicked(panic)))
+                })
+                .await
+            }
+            Err(panic) => panicked(panic),
+        };
+        let end = self.now();
+        if self.job.traced {
+            self.trace(lane_number, part, rows, begin, end);
+        }
+        let replies = result?;
+        if replies.len() != part.len() {
+            return Err(O::Error::from(wrong_number(offload.name(), part.len())));
+        }
+        self.core.learn(rows, end.saturating_sub(begin));
+        Ok(replies)
+    }
+
+    /// The lane has died with the batch.
+    fn give_back(&self, batch: Batch<Request<O>, O::Reply, O::Error>, requests: Requests<O>) {
+        lock(&self.core.tally).given_back += 1;
+        let slots: Vec<usize> = requests.iter().filter_map(|taken| taken.member).collect();
+        for &slot in &slots {
+            self.job.others().for_each(|other| other.block(slot));
+        }
+        let (left, view) = batch.put_back(requests);
+        for slot in left.iter().filter_map(|taken| taken.member) {
+            self.job.others().for_each(|other| other.unblock(slot));
+        }
+        drop(left);
+        self.look(view);
+        // Lanes may have closed with the one that died.
+        self.core.queue.poke();
+    }
+
+    /// A slice for the lane, and for each event's wait and run.
+    fn trace(&self, lane: usize, part: &Requests<O>, rows: usize, begin: u64, end: u64) {
+        let (name, now) = (self.core.offload.name(), self.now());
+        Slice { track: "lane", number: lane, begin, end, now }
+            .emit(&format!("{name} × {} ({rows} rows, closed: {})", part.len(), self.reason), None);
+        for taken in part {
+            let Some(slot) = taken.member else { continue };
+            let event = Some(taken.request.event);
+            let slice = |begin, end| Slice { track: "slot", number: slot, begin, end, now };
+            slice(taken.ticket.pushed_at, begin).emit(&format!("{name}: queued in batch"), event);
+            slice(begin, end).emit(&format!("{name}: on device"), event);
+        }
+    }
+}
+
+fn closed<O: Offload>(core: &Core<O>) -> String {
+    format!("the lanes of `{}` are closed", core.offload.name())
+}
+
+/// Requests that have been with too many dying lanes, and the others.
+fn judge<O: Offload>(mut part: Requests<O>) -> (Requests<O>, Requests<O>) {
+    part.iter_mut().for_each(|taken| taken.request.lanes_lost += 1);
+    part.into_iter().partition(|taken| taken.request.lanes_lost >= LANES_LOST_MAX)
+}

@@ -1,0 +1,124 @@
+//! [`Offload`]: how a batch of requests is packed, run and unpacked.
+
+use asynchrotron_sync::{Lane, LanePool, Lost};
+
+/// An algorithm that runs somewhere else, many requests at a time: how its requests are packed into a batch, run on a
+/// lane, and unpacked. This is where its data layout lives.
+///
+/// Devices implement it for their steps; there is rarely a need to implement it by hand.
+///
+/// # Examples
+///
+/// A "device" that doubles numbers at once:
+///
+/// ```
+/// use asynchrotron::batch::{Lane, LanePool, Lost, Offload};
+///
+/// struct Double { lanes: LanePool<()> }
+///
+/// impl Offload for Double {
+///     type Request = u64;
+///     type Reply = u64;
+///     type Error = Failed;
+///     type Lane = ();
+///
+///     fn name(&self) -> &str { "double" }
+///     fn rows(&self, _: &u64) -> usize { 1 }
+///     fn lanes(&self) -> &LanePool<()> { &self.lanes }
+///     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
+///         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
+///     {
+///         let doubled = batch.iter().map(|&&x| 2 * x).collect();
+///         async move { drop(lane); Ok(doubled) }
+///     }
+/// }
+///
+/// #[derive(Clone, Debug)]
+/// struct Failed(String);
+/// impl From<Lost> for Failed { fn from(lost: Lost) -> Self { Failed(lost.to_string()) } }
+/// impl From<String> for Failed { fn from(text: String) -> Self { Failed(text) } }
+/// impl std::fmt::Display for Failed {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(&self.0) }
+/// }
+/// impl std::error::Error for Failed {}
+/// ```
+pub trait Offload: Send + Sync + 'static {
+    /// What one event asks for. Kept until its batch has succeeded, so that a failed batch can be split.
+    type Request: Send + Sync + 'static;
+    /// What it gets.
+    type Reply: Send + 'static;
+    /// What a submission fails with; given to every request that it concerns. Made of text, it is a failure that the batcher
+    /// itself found.
+    type Error: std::error::Error + Clone + From<Lost> + From<String> + Send + Sync + 'static;
+    /// What a lane is.
+    type Lane: Send + 'static;
+
+    /// Its name in reports, timelines and errors.
+    fn name(&self) -> &str;
+
+    /// The weight of a request.
+    fn rows(&self, request: &Self::Request) -> usize;
+
+    /// The size of a request. 0 by default.
+    fn bytes(&self, _request: &Self::Request) -> usize {
+        0
+    }
+
+    /// The lanes on which batches run. They may be shared with others.
+    fn lanes(&self) -> &LanePool<Self::Lane>;
+
+    /// A number of the lane, for timelines. 0 by default.
+    fn lane_number(&self, _lane: &Self::Lane) -> usize {
+        0
+    }
+
+    /// Packs a batch of at least one request, submits it, and gives a future of the replies: one for each request, in the
+    /// same order. `rows` is the weight of the batch, padding included.
+    ///
+    /// The future is polled on a worker. Dropping it at any time must be safe; the lane goes back when the device is done.
+    fn start(
+        &self,
+        lane: Lane<Self::Lane>,
+        batch: &[&Self::Request],
+        rows: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Reply>, Self::Error>> + Send + 'static;
+
+    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)). By default waits for a lane and
+    /// [starts](Self::start) a batch of one.
+    fn run_alone(
+        &self,
+        request: Self::Request,
+    ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send {
+        async move {
+            let closed = |_| Self::Error::from(format!("the lanes of `{}` are closed", self.name()));
+            let lane = self.lanes().take().await.map_err(closed)?;
+            let rows = self.rows(&request);
+            let mut replies = self.start(lane, &[&request], rows).await?;
+            match (replies.pop(), replies.is_empty()) {
+                (Some(reply), true) => Ok(reply),
+                _ => Err(Self::Error::from(wrong_number(self.name(), 1))),
+            }
+        }
+    }
+
+    /// What can be done about a failure. [`Remedy::Split`] by default.
+    fn remedy(&self, _error: &Self::Error) -> Remedy {
+        Remedy::Split
+    }
+}
+
+/// What can be done about a failed submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// One of its requests may be guilty, or there were too many: both halves are tried alone, and so on, until every request
+    /// has succeeded or failed alone.
+    Split,
+    /// The lane has died, and the batch is as good as before: it goes back to the queue, for another lane.
+    GiveBack,
+    /// Nothing: all of its requests fail.
+    Fail,
+}
+
+pub(crate) fn wrong_number(name: &str, requests: usize) -> String {
+    format!("`{name}` did not give one reply for each of {requests} requests")
+}
