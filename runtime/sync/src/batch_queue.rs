@@ -29,6 +29,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::broken::{self, Fault};
+use crate::earliest::Earliest;
 use crate::facade::{Arc, Mutex, MutexGuard};
 use crate::{Completion, Lost, Signaller, completion};
 
@@ -91,7 +92,7 @@ impl<T, R, E> Taken<T, R, E> {
 }
 
 /// Where a request is noted; reused, hence the generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     index: usize,
     generation: u64,
@@ -126,7 +127,10 @@ struct State<T, R, E> {
     queue: VecDeque<Taken<T, R, E>>,
     rows: usize,
     bytes: usize,
+    pushes: Earliest<Place>,
     oldest: Option<u64>,
+    /// Without those that do not matter.
+    deadlines: Earliest<Place>,
     deadline: u64,
     arrivals: u64,
     notes: Vec<Note>,
@@ -196,7 +200,11 @@ impl<T, R, E> State<T, R, E> {
         self.rows += taken.ticket.rows;
         self.bytes += taken.ticket.bytes;
         self.oldest = Some(self.oldest.map_or(taken.ticket.pushed_at, |at| at.min(taken.ticket.pushed_at)));
-        self.deadline = self.deadline.min(taken.ticket.deadline);
+        self.pushes.add(taken.ticket.pushed_at, taken.place);
+        if taken.ticket.deadline != u64::MAX {
+            self.deadline = self.deadline.min(taken.ticket.deadline);
+            self.deadlines.add(taken.ticket.deadline, taken.place);
+        }
         // Nearly always at the end.
         let index = match self.queue.back() {
             Some(last) if last.rank > taken.rank => {
@@ -205,6 +213,13 @@ impl<T, R, E> State<T, R, E> {
             _ => self.queue.len(),
         };
         self.queue.insert(index, taken);
+        if self.pushes.is_mostly_gone(self.queue.len()) {
+            self.pushes.rebuild(self.queue.iter().map(|queued| (queued.ticket.pushed_at, queued.place)));
+        }
+        if self.deadlines.is_mostly_gone(self.queue.len()) {
+            let urgent = self.queue.iter().filter(|queued| queued.ticket.deadline != u64::MAX);
+            self.deadlines.rebuild(urgent.map(|queued| (queued.ticket.deadline, queued.place)));
+        }
     }
 
     fn remove(&mut self, index: usize) -> Option<Taken<T, R, E>> {
@@ -233,8 +248,18 @@ impl<T, R, E> State<T, R, E> {
 
     /// After removals.
     fn recount(&mut self) {
-        self.oldest = self.queue.iter().map(|queued| queued.ticket.pushed_at).min();
-        self.deadline = self.queue.iter().map(|queued| queued.ticket.deadline).min().unwrap_or(u64::MAX);
+        if self.queue.is_empty() {
+            // Most cuts take all.
+            self.pushes.clear();
+            self.deadlines.clear();
+        }
+        let notes = &self.notes;
+        let is_queued = |place: &Place| {
+            let note = &notes[place.index];
+            note.generation == place.generation && note.queued.is_some()
+        };
+        self.oldest = self.pushes.first(is_queued);
+        self.deadline = self.deadlines.first(is_queued).unwrap_or(u64::MAX);
     }
 
     /// The driver's waker, to be woken after unlocking.
@@ -290,7 +315,9 @@ impl<T, R, E> BatchQueue<T, R, E> {
             queue: VecDeque::new(),
             rows: 0,
             bytes: 0,
+            pushes: Earliest::new(),
             oldest: None,
+            deadlines: Earliest::new(),
             deadline: u64::MAX,
             arrivals: 0,
             notes: Vec::new(),
