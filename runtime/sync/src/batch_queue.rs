@@ -119,14 +119,15 @@ struct Member {
 
 impl Member {
     fn is_counted(&self) -> bool {
-        self.coming && self.waiting == 0 && self.blocked <= 0
+        self.coming && self.waiting == 0 && (self.blocked <= 0 || broken::is(Fault::BatchCountsBlocked))
     }
 }
 
 struct State<T, R, E> {
     queue: VecDeque<Taken<T, R, E>>,
-    rows: usize,
-    bytes: usize,
+    /// Wide enough for any sum, so that what is added can be taken off again.
+    rows: u128,
+    bytes: u128,
     pushes: Earliest<Place>,
     oldest: Option<u64>,
     /// Without those that do not matter.
@@ -147,8 +148,8 @@ impl<T, R, E> State<T, R, E> {
     fn view(&self) -> View {
         View {
             queued: self.queue.len(),
-            rows: self.rows,
-            bytes: self.bytes,
+            rows: usize::try_from(self.rows).unwrap_or(usize::MAX),
+            bytes: usize::try_from(self.bytes).unwrap_or(usize::MAX),
             oldest: self.oldest,
             deadline: self.deadline,
             coming: self.coming,
@@ -197,8 +198,8 @@ impl<T, R, E> State<T, R, E> {
     }
 
     fn insert(&mut self, taken: Taken<T, R, E>) {
-        self.rows += taken.ticket.rows;
-        self.bytes += taken.ticket.bytes;
+        self.rows += taken.ticket.rows as u128;
+        self.bytes += taken.ticket.bytes as u128;
         self.oldest = Some(self.oldest.map_or(taken.ticket.pushed_at, |at| at.min(taken.ticket.pushed_at)));
         self.pushes.add(taken.ticket.pushed_at, taken.place);
         if taken.ticket.deadline != u64::MAX {
@@ -224,8 +225,8 @@ impl<T, R, E> State<T, R, E> {
 
     fn remove(&mut self, index: usize) -> Option<Taken<T, R, E>> {
         let taken = self.queue.remove(index)?;
-        self.rows -= taken.ticket.rows;
-        self.bytes -= taken.ticket.bytes;
+        self.rows -= taken.ticket.rows as u128;
+        self.bytes -= taken.ticket.bytes as u128;
         Some(taken)
     }
 
@@ -342,7 +343,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
     pub fn push(&self, member: Option<usize>, request: T, ticket: Ticket) -> (Pushed<T, R, E>, View) {
         let (signaller, answer) = completion();
         let mut state = self.lock();
-        if state.closed {
+        if state.closed && !broken::is(Fault::BatchOpenWhenClosed) {
             let view = state.view();
             drop(state); // and with it the signaller
             return (Pushed { answer, place: None, queue: self.clone() }, view);
@@ -390,6 +391,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
         if count == 0 {
             return None;
         }
+        let count = if broken::is(Fault::BatchCutsShort) { 1 } else { count };
         let mut requests = Vec::with_capacity(count);
         for _ in 0..count {
             let Some(taken) = state.remove(0) else { break };
@@ -568,7 +570,7 @@ impl<T, R, E> Batch<T, R, E> {
         for taken in requests {
             let stays = state.notes[taken.place.index].generation == taken.place.generation
                 || broken::is(Fault::BatchPutsBackLeaver);
-            if stays && !state.closed {
+            if stays && (!state.closed || broken::is(Fault::BatchOpenWhenClosed)) {
                 state.notes[taken.place.index].queued = Some(taken.rank);
                 state.insert(taken);
             } else {
@@ -611,8 +613,14 @@ impl<T, R, E> Drop for Batch<T, R, E> {
         }
         let driver = state.poke();
         drop(state);
-        drop(requests); // wakes the waiters, hence after unlocking
-        if let Some(driver) = driver {
+        if broken::is(Fault::BatchForgetsLost) {
+            std::mem::forget(requests);
+        } else {
+            drop(requests); // wakes the waiters, hence after unlocking
+        }
+        if let Some(driver) = driver
+            && !broken::is(Fault::BatchDropsSilently)
+        {
             driver.wake();
         }
     }
@@ -661,7 +669,9 @@ impl<T, R, E> Pushed<T, R, E> {
             && let Some(queued) = state.settle(place)
         {
             changed = true;
-            removed = queued.and_then(|rank| state.remove_ranked(rank));
+            if !broken::is(Fault::BatchKeepsLeaver) {
+                removed = queued.and_then(|rank| state.remove_ranked(rank));
+            }
         }
         let view = state.view();
         drop(state);
