@@ -11,7 +11,7 @@ use std::thread;
 use asynchrotron_sync::{Batch, BatchQueue, Lost, Pushed, Ticket};
 use support::{Bell, block_on, poll};
 
-type Queue<T = u32> = BatchQueue<T, u32, Lost>;
+type Queue = BatchQueue<u32, u32, Lost>;
 
 const TICKET: Ticket = Ticket { order: (0, 0), rows: 1, bytes: 10, pushed_at: 0, deadline: u64::MAX };
 
@@ -369,7 +369,7 @@ fn queue_is_reopened_without_members_but_not_without_those_who_wait() {
 }
 
 /// A request, and a waker, that look at the queue when they are dropped or woken. Under its lock that would hang.
-struct Looks<T: Send + 'static>(Queue<T>, Arc<Mutex<usize>>);
+struct Looks<T: Send + 'static>(BatchQueue<T, u32, Lost>, Arc<Mutex<usize>>);
 
 impl<T: Send + 'static> Drop for Looks<T> {
     fn drop(&mut self) {
@@ -379,17 +379,18 @@ impl<T: Send + 'static> Drop for Looks<T> {
 }
 
 impl<T: Send + 'static> Wake for Looks<T> {
-    fn wake(self: Arc<Self>) {}
+    fn wake(self: Arc<Self>) {
+        self.0.view();
+    }
 }
 
 #[test]
 fn nothing_foreign_runs_under_the_lock() {
     let looked = Arc::new(Mutex::new(0));
-    let inner = Queue::new();
-    let queue = BatchQueue::<Looks<u32>, u32, Lost>::new();
-    let request = || Looks(inner.clone(), looked.clone());
-    let waker = || Waker::from(Arc::new(Looks(queue.clone(), looked.clone())));
-    let push = || queue.push(None, request(), TICKET).0;
+    let queue = BatchQueue::<Box<dyn Send>, u32, Lost>::new();
+    let looks = || Looks(queue.clone(), looked.clone());
+    let waker = || Waker::from(Arc::new(looks()));
+    let push = || queue.push(None, Box::new(looks()), TICKET).0;
 
     let mut pushed = push();
     _ = poll(&mut pushed, &waker());
@@ -415,7 +416,7 @@ fn nothing_foreign_runs_under_the_lock() {
     batch.end(taken.into_iter().inspect(|_| _ = queue.view()).map(|taken| (taken, Ok(1))));
     assert_eq!(block_on(stays), Ok(1));
     drop(push());
-    assert_eq!(*looked.lock().unwrap(), 11);
+    assert_eq!(*looked.lock().unwrap(), 11, "requests and wakers dropped");
 }
 
 /// Many threads ask, some leave, lanes die now and then: every answer is the asker's own.
