@@ -20,7 +20,8 @@
 //!
 //! All arrows are taken under one mutex, and each returns the [`View`] that it left behind: whoever made the last change
 //! sees the state that decides, so a decision taken on that view, and followed by [`poke`](BatchQueue::poke), is never
-//! lost. What is decided is not this file's business.
+//! lost. Where nobody is there to look, because something was dropped, the driver is poked. What is decided is not this
+//! file's business.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -453,6 +454,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
     /// # Cancel safety
     ///
     /// May be dropped at any time; a poke that it has not returned is there for the next.
+    /// The waker stays, for the next to replace: a poke until then wakes a driver that no longer waits.
     pub fn poked(&self) -> PokedFuture<'_, T, R, E> {
         PokedFuture { queue: self }
     }

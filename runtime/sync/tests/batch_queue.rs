@@ -6,10 +6,9 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
-use std::thread;
 
 use asynchrotron_sync::{Batch, BatchQueue, Lost, Pushed, Ticket};
-use support::{Bell, block_on, poll};
+use support::{Bell, batching, block_on, poll};
 
 type Queue = BatchQueue<u32, u32, Lost>;
 
@@ -419,55 +418,7 @@ fn nothing_foreign_runs_under_the_lock() {
     assert_eq!(*looked.lock().unwrap(), 11, "requests and wakers dropped");
 }
 
-/// Many threads ask, some leave, lanes die now and then: every answer is the asker's own.
 #[test]
 fn many_ask_and_each_gets_its_own_answer() {
-    const MEMBERS: usize = 16;
-    const ROUNDS: u32 = 2000;
-    let queue = Queue::new();
-    (0..MEMBERS).for_each(|member| _ = queue.arrive(member));
-    let is_due = |view: asynchrotron_sync::View| view.queued >= 8 || view.queued > 0 && view.coming == 0;
-    let is_over = |view: asynchrotron_sync::View| view.queued == 0 && view.coming == 0 && view.running == 0;
-    thread::scope(|scope| {
-        for member in 0..MEMBERS {
-            let queue = queue.clone();
-            scope.spawn(move || {
-                let react = |view| (is_due(view) || is_over(view)).then(|| queue.poke());
-                for round in 0..ROUNDS {
-                    let request = round * MEMBERS as u32 + member as u32;
-                    let order = (u64::from(round % 3), u64::from(round));
-                    let (mut pushed, view) = queue.push(Some(member), request, ordered(order));
-                    react(view);
-                    if request % 7 == 3 {
-                        _ = poll(&mut pushed, Waker::noop());
-                        react(pushed.leave().1);
-                    } else {
-                        assert_eq!(block_on(pushed), Ok(10 * request));
-                    }
-                }
-                react(queue.depart(member));
-            });
-        }
-        let mut cuts = 0;
-        loop {
-            let view = queue.view();
-            if is_over(view) {
-                break;
-            } else if is_due(view) {
-                let Some(mut batch) = queue.cut_fitting(8, 6, usize::MAX) else { continue };
-                cuts += 1;
-                if cuts % 5 == 0 {
-                    let taken = batch.take_requests();
-                    batch.put_back(taken);
-                } else {
-                    answer(batch);
-                }
-            } else {
-                block_on(queue.poked());
-            }
-        }
-    });
-    let view = queue.view();
-    assert_eq!((view.queued, view.rows, view.bytes, view.coming, view.running), (0, 0, 0, 0, 0));
-    (0..MEMBERS).for_each(|member| assert_eq!(queue.arrive(member).coming, member + 1));
+    batching::run(16, 2000);
 }

@@ -399,53 +399,53 @@ fn batch_is_dropped(taken_first: bool) {
 
 #[test]
 fn full_or_last_wakes_the_driver() {
-    explore("batch queue: two push", THREE_THREADS, 1000, two_push);
+    explore("batch queue: two push", THREE_THREADS, 100000, two_push);
 }
 
 #[test]
 fn member_that_departs_is_not_waited_for() {
-    explore("batch queue: one pushes, one departs", THREE_THREADS, 500, one_pushes_one_departs);
+    explore("batch queue: one pushes, one departs", THREE_THREADS, 8000, one_pushes_one_departs);
 }
 
 #[test]
 fn leave_at_any_stage() {
-    explore("batch queue: leave", TWO_THREADS, 100, || one_leaves(How::Leave));
-    explore("batch queue: drop", TWO_THREADS, 100, || one_leaves(How::Drop));
-    explore("batch queue: poll and drop", THREE_THREADS, 100, || one_leaves(How::PollAndDrop));
-    explore("batch queue: one leaves, one stays", THREE_THREADS, 1000, one_leaves_one_stays);
+    explore("batch queue: leave", TWO_THREADS, 15000, || one_leaves(How::Leave));
+    explore("batch queue: drop", TWO_THREADS, 25000, || one_leaves(How::Drop));
+    explore("batch queue: poll and drop", THREE_THREADS, 250, || one_leaves(How::PollAndDrop));
+    explore("batch queue: one leaves, one stays", THREE_THREADS, 100000, one_leaves_one_stays);
 }
 
 #[test]
 fn close_at_any_stage() {
-    explore("batch queue: close, push, drive", THREE_THREADS, 500, close_against_push);
-    explore("batch queue: close, cut", TWO_THREADS, 20, close_against_cut);
+    explore("batch queue: close, push, drive", THREE_THREADS, 30000, close_against_push);
+    explore("batch queue: close, cut", TWO_THREADS, 6000, close_against_cut);
 }
 
 #[test]
 fn late_request_is_in_the_batch() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = seen.clone();
-    explore("batch queue: late binding", TWO_THREADS, 50, move || late_binding(&count));
+    explore("batch queue: late binding", TWO_THREADS, 10000, move || late_binding(&count));
     assert!(seen.load(Ordering::SeqCst) > 0, "nobody came late");
 }
 
 #[test]
 fn queues_do_not_wait_for_each_other() {
-    explore("batch queue: two queues", FOUR_THREADS, 1000, || wait_for_each_other(true, false));
-    explore("batch queue: two queues, late block", FOUR_THREADS, 1000, || wait_for_each_other(false, false));
-    explore("batch queue: two queues, one leaves", FOUR_THREADS, 1000, || wait_for_each_other(true, true));
+    explore("batch queue: two queues", FOUR_THREADS, 50000, || wait_for_each_other(true, false));
+    explore("batch queue: two queues, late block", FOUR_THREADS, 40000, || wait_for_each_other(false, false));
+    explore("batch queue: two queues, one leaves", FOUR_THREADS, 6000, || wait_for_each_other(true, true));
 }
 
 #[test]
 fn put_back_at_any_stage() {
-    explore("batch queue: put back, leave", TWO_THREADS, 500, put_back_against_leave);
-    explore("batch queue: put back, close", TWO_THREADS, 4, put_back_against_close);
+    explore("batch queue: put back, leave", TWO_THREADS, 400, put_back_against_leave);
+    explore("batch queue: put back, close", TWO_THREADS, 6, put_back_against_close);
 }
 
 #[test]
 fn dropped_batch_answers_and_tells_the_driver() {
-    explore("batch queue: batch dropped", THREE_THREADS, 50, || batch_is_dropped(false));
-    explore("batch queue: requests and batch dropped", THREE_THREADS, 50, || batch_is_dropped(true));
+    explore("batch queue: batch dropped", THREE_THREADS, 5000, || batch_is_dropped(false));
+    explore("batch queue: requests and batch dropped", THREE_THREADS, 10000, || batch_is_dropped(true));
 }
 
 macro_rules! found {
