@@ -59,7 +59,7 @@ mod tests {
         (0..10).rev().for_each(|at| times.add(at, at));
         assert_eq!(times.first(|_| true), Some(0));
         assert_eq!(times.first(|key| *key >= 3 && *key != 4), Some(3));
-        assert_eq!(times.first(|key| *key >= 4 && *key != 4), Some(5));
+        assert_eq!(times.first(|key| *key > 4), Some(5));
         assert_eq!(times.first(|_| false), None);
     }
 

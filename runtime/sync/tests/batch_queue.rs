@@ -125,9 +125,9 @@ fn oldest_is_right_after_many_have_come_and_gone() {
         let (pushed, view) = queue.push(None, 1, Ticket { pushed_at: at, deadline: 9000 - at, ..TICKET });
         assert_eq!((view.oldest, view.deadline), (Some(0), (9000 - at).min(5000)));
         if at % 2 == 0 {
-            drop(pushed)
+            drop(pushed);
         } else {
-            answer(queue.cut(1).unwrap())
+            answer(queue.cut(1).unwrap());
         }
         assert_eq!((queue.view().oldest, queue.view().deadline), (Some(0), 5000));
     }

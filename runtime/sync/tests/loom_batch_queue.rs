@@ -438,7 +438,7 @@ fn queues_do_not_wait_for_each_other() {
 
 #[test]
 fn put_back_at_any_stage() {
-    explore("batch queue: put back, leave", TWO_THREADS, 400, put_back_against_leave);
+    explore("batch queue: put back, leave", TWO_THREADS, 150, put_back_against_leave);
     explore("batch queue: put back, close", TWO_THREADS, 6, put_back_against_close);
 }
 

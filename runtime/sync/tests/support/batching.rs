@@ -44,7 +44,7 @@ fn ask(mine: &Queue, other: &Queue, member: usize, request: usize) {
         pushed_at: request as u64,
         deadline: u64::MAX - request as u64,
     };
-    let is_early = request % 2 == 0;
+    let is_early = request.is_multiple_of(2);
     if is_early {
         block();
     }
