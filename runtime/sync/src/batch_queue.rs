@@ -20,7 +20,8 @@
 //!
 //! All arrows are taken under one mutex, and each returns the [`View`] that it left behind: whoever made the last change
 //! sees the state that decides, so a decision taken on that view, and followed by [`poke`](BatchQueue::poke), is never
-//! lost. What is decided is not this file's business.
+//! lost. Where nobody is there to look, because something was dropped, the driver is poked. What is decided is not this
+//! file's business.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,6 +30,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::broken::{self, Fault};
+use crate::earliest::Earliest;
 use crate::facade::{Arc, Mutex, MutexGuard};
 use crate::{Completion, Lost, Signaller, completion};
 
@@ -93,7 +95,7 @@ impl<T, R, E> Taken<T, R, E> {
 }
 
 /// Where a request is noted; reused, hence the generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     index: usize,
     generation: u64,
@@ -122,15 +124,19 @@ struct Member {
 
 impl Member {
     fn is_counted(&self) -> bool {
-        self.coming && self.waiting == 0 && self.blocked <= 0
+        self.coming && self.waiting == 0 && (self.blocked <= 0 || broken::is(Fault::BatchCountsBlocked))
     }
 }
 
 struct State<T, R, E> {
     queue: VecDeque<Taken<T, R, E>>,
-    rows: usize,
-    bytes: usize,
+    /// Wide enough for any sum, so that what is added can be taken off again.
+    rows: u128,
+    bytes: u128,
+    pushes: Earliest<Place>,
     oldest: Option<u64>,
+    /// Without those that do not matter.
+    deadlines: Earliest<Place>,
     deadline: u64,
     arrivals: u64,
     notes: Vec<Note>,
@@ -147,8 +153,8 @@ impl<T, R, E> State<T, R, E> {
     fn view(&self) -> View {
         View {
             queued: self.queue.len(),
-            rows: self.rows,
-            bytes: self.bytes,
+            rows: usize::try_from(self.rows).unwrap_or(usize::MAX),
+            bytes: usize::try_from(self.bytes).unwrap_or(usize::MAX),
             oldest: self.oldest,
             deadline: self.deadline,
             coming: self.coming,
@@ -205,10 +211,14 @@ impl<T, R, E> State<T, R, E> {
     }
 
     fn insert(&mut self, taken: Taken<T, R, E>) {
-        self.rows += taken.ticket.rows;
-        self.bytes += taken.ticket.bytes;
+        self.rows += taken.ticket.rows as u128;
+        self.bytes += taken.ticket.bytes as u128;
         self.oldest = Some(self.oldest.map_or(taken.ticket.pushed_at, |at| at.min(taken.ticket.pushed_at)));
-        self.deadline = self.deadline.min(taken.ticket.deadline);
+        self.pushes.add(taken.ticket.pushed_at, taken.place);
+        if taken.ticket.deadline != u64::MAX {
+            self.deadline = self.deadline.min(taken.ticket.deadline);
+            self.deadlines.add(taken.ticket.deadline, taken.place);
+        }
         // Nearly always at the end.
         let index = match self.queue.back() {
             Some(last) if last.rank > taken.rank => {
@@ -217,12 +227,19 @@ impl<T, R, E> State<T, R, E> {
             _ => self.queue.len(),
         };
         self.queue.insert(index, taken);
+        if self.pushes.is_mostly_gone(self.queue.len()) {
+            self.pushes.rebuild(self.queue.iter().map(|queued| (queued.ticket.pushed_at, queued.place)));
+        }
+        if self.deadlines.is_mostly_gone(self.queue.len()) {
+            let urgent = self.queue.iter().filter(|queued| queued.ticket.deadline != u64::MAX);
+            self.deadlines.rebuild(urgent.map(|queued| (queued.ticket.deadline, queued.place)));
+        }
     }
 
     fn remove(&mut self, index: usize) -> Option<Taken<T, R, E>> {
         let taken = self.queue.remove(index)?;
-        self.rows -= taken.ticket.rows;
-        self.bytes -= taken.ticket.bytes;
+        self.rows -= taken.ticket.rows as u128;
+        self.bytes -= taken.ticket.bytes as u128;
         Some(taken)
     }
 
@@ -245,8 +262,18 @@ impl<T, R, E> State<T, R, E> {
 
     /// After removals.
     fn recount(&mut self) {
-        self.oldest = self.queue.iter().map(|queued| queued.ticket.pushed_at).min();
-        self.deadline = self.queue.iter().map(|queued| queued.ticket.deadline).min().unwrap_or(u64::MAX);
+        if self.queue.is_empty() {
+            // Most cuts take all.
+            self.pushes.clear();
+            self.deadlines.clear();
+        }
+        let notes = &self.notes;
+        let is_queued = |place: &Place| {
+            let note = &notes[place.index];
+            note.generation == place.generation && note.queued.is_some()
+        };
+        self.oldest = self.pushes.first(is_queued);
+        self.deadline = self.deadlines.first(is_queued).unwrap_or(u64::MAX);
     }
 
     /// The driver's waker, to be woken after unlocking.
@@ -302,7 +329,9 @@ impl<T, R, E> BatchQueue<T, R, E> {
             queue: VecDeque::new(),
             rows: 0,
             bytes: 0,
+            pushes: Earliest::new(),
             oldest: None,
+            deadlines: Earliest::new(),
             deadline: u64::MAX,
             arrivals: 0,
             notes: Vec::new(),
@@ -327,7 +356,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
     pub fn push(&self, member: Option<usize>, request: T, ticket: Ticket) -> (Pushed<T, R, E>, View) {
         let (signaller, answer) = completion();
         let mut state = self.lock();
-        if state.closed {
+        if state.closed && !broken::is(Fault::BatchOpenWhenClosed) {
             let view = state.view();
             drop(state); // and with it the signaller
             return (Pushed { answer, place: None, queue: self.clone() }, view);
@@ -375,6 +404,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
         if count == 0 {
             return None;
         }
+        let count = if broken::is(Fault::BatchCutsShort) { 1 } else { count };
         let mut requests = Vec::with_capacity(count);
         for _ in 0..count {
             let Some(taken) = state.remove(0) else { break };
@@ -436,6 +466,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
     /// # Cancel safety
     ///
     /// May be dropped at any time; a poke that it has not returned is there for the next.
+    /// The waker stays, for the next to replace: a poke until then wakes a driver that no longer waits.
     pub fn poked(&self) -> PokedFuture<'_, T, R, E> {
         PokedFuture { queue: self }
     }
@@ -561,7 +592,7 @@ impl<T, R, E> Batch<T, R, E> {
         for taken in requests {
             let stays = state.notes[taken.place.index].generation == taken.place.generation
                 || broken::is(Fault::BatchPutsBackLeaver);
-            if stays && !state.closed {
+            if stays && (!state.closed || broken::is(Fault::BatchOpenWhenClosed)) {
                 state.notes[taken.place.index].queued = Some(taken.rank);
                 state.insert(taken);
             } else {
@@ -609,8 +640,14 @@ impl<T, R, E> Drop for Batch<T, R, E> {
         }
         let driver = state.poke();
         drop(state);
-        drop(requests); // wakes the waiters, hence after unlocking
-        if let Some(driver) = driver {
+        if broken::is(Fault::BatchForgetsLost) {
+            std::mem::forget(requests);
+        } else {
+            drop(requests); // wakes the waiters, hence after unlocking
+        }
+        if let Some(driver) = driver
+            && !broken::is(Fault::BatchDropsSilently)
+        {
             driver.wake();
         }
     }
@@ -659,7 +696,9 @@ impl<T, R, E> Pushed<T, R, E> {
             && let Some(queued) = state.settle(place, 0)
         {
             changed = true;
-            removed = queued.and_then(|rank| state.remove_ranked(rank));
+            if !broken::is(Fault::BatchKeepsLeaver) {
+                removed = queued.and_then(|rank| state.remove_ranked(rank));
+            }
         }
         let view = state.view();
         drop(state);

@@ -11,6 +11,18 @@ pub enum Fault {
     BatchForgetsWaiter,
     /// Closing leaves the queued waiting.
     BatchForgetsQueued,
+    /// A request is queued, or put back, in a closed queue.
+    BatchOpenWhenClosed,
+    /// A request whose waiter leaves stays queued.
+    BatchKeepsLeaver,
+    /// A cut takes only one.
+    BatchCutsShort,
+    /// A member that waits in another queue is counted.
+    BatchCountsBlocked,
+    /// A dropped batch leaves its waiters waiting.
+    BatchForgetsLost,
+    /// A dropped batch does not wake the driver.
+    BatchDropsSilently,
     /// A request is put back although its waiter has left.
     BatchPutsBackLeaver,
     /// `Signaller::complete` stores the result but wakes nobody.

@@ -33,6 +33,7 @@ mod batch_queue;
 #[doc(hidden)]
 pub mod broken;
 mod completion;
+mod earliest;
 #[allow(unsafe_code)] // a marked file: the value behind a Gate
 mod exclusive;
 mod facade;

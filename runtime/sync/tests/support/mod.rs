@@ -1,6 +1,8 @@
 //! What several tests need: wakers that count, a poll by hand, and a `block_on` for real threads.
 #![allow(dead_code, unreachable_pub)] // each test uses its part
 
+#[cfg(not(loom))]
+pub mod batching;
 #[cfg(loom)]
 pub mod explore;
 #[cfg(not(loom))]
