@@ -198,6 +198,8 @@ async fn run_phase<S: Source>(
 ) -> Hold {
     let mut slots = JoinSet::new();
     let running = Arc::new(AtomicUsize::new(job.tally.slots.len()));
+    // Nobody is left out because others were quicker to begin.
+    job.tally.slots.iter().for_each(|(_, seat)| seat.presence.expect());
     for (tally, seat) in &job.tally.slots {
         let slot = run_slot(job.clone(), tally.clone(), seat.clone());
         let (running, clock) = (running.clone(), job.clock.clone());

@@ -10,7 +10,7 @@ use asynchrotron_sync::{BatchQueue, Pushed, Ticket, View};
 use tokio::task::AbortHandle;
 
 use super::cost::Cost;
-use super::crowd::{Crowd, JobSide};
+use super::crowd::{Crowd, JobSide, Standing};
 use super::decide::{Action, Knowledge, State, decide};
 use super::driver::drive;
 use super::fixed::Book;
@@ -101,6 +101,8 @@ pub(crate) struct Core<O: Offload> {
     /// Whether the driver is in line for a lane.
     pub(super) in_line: AtomicBool,
     drains: AtomicBool,
+    /// Under `Fixed`: all batchers of the job, and the place of this one.
+    company: Mutex<Option<(Arc<[Arc<dyn Crowd>]>, usize)>>,
     job: Mutex<Option<Attached>>,
 }
 
@@ -161,6 +163,7 @@ impl<O: Offload> Batcher<O> {
             armed: AtomicU64::new(u64::MAX),
             in_line: AtomicBool::new(false),
             drains: AtomicBool::new(false),
+            company: Mutex::new(None),
             job: Mutex::new(None),
         };
         core.queue.close(); // until a job opens it
@@ -325,7 +328,9 @@ impl<O: Offload> Core<O> {
             let _ = self.held_since.compare_exchange(0, now.max(1), Relaxed, Relaxed);
         }
         let group = self.book.as_ref().zip(view.front).and_then(|(book, (key, requests))| {
-            (requests >= self.config.requests_limit() || lock(book).is_complete(key)).then_some(requests)
+            let is_complete = requests >= self.config.requests_limit() || lock(book).is_complete(key);
+            (is_complete || (view.coming == 0 && view.running == 0 && self.is_first_of_the_stuck()))
+                .then_some(requests)
         });
         let state = State {
             queue: *view,
@@ -337,6 +342,25 @@ impl<O: Offload> Core<O> {
             now,
         };
         decide(&self.config, &self.learnt.read(), &state)
+    }
+
+    /// Under `Fixed`: groups of different batchers can wait for each other's events (some ask one first, some the other).
+    /// When nothing in the job moves any more, each event has come as far as it can, which depends on nothing but the events;
+    /// then the first of the groups in front goes as it is. Those that still wait for events to be read do not count.
+    fn is_first_of_the_stuck(&self) -> bool {
+        let Some((crowds, index)) = lock(&self.company).clone() else { return false };
+        let standings: Vec<Standing> = crowds.iter().map(|crowd| crowd.standing()).collect();
+        if standings.iter().any(|standing| standing.moves) {
+            return false;
+        }
+        let fronts =
+            standings.iter().enumerate().filter_map(|(index, standing)| Some((standing.front?, index)));
+        let first = fronts.min().map(|(_, first)| first);
+        // Who comes to a halt last may not be the one whose turn it is.
+        if let Some(first) = first.filter(|first| *first != index) {
+            crowds[first].nudge();
+        }
+        first == Some(index)
     }
 
     /// Whoever has changed the queue looks whether there is something to do for the driver.
@@ -399,6 +423,7 @@ impl<O: Offload> Crowd for Core<O> {
         }
         self.queue.reopen();
         self.drains.store(false, Relaxed);
+        *lock(&self.company) = self.book.is_some().then(|| (side.crowds.clone(), side.index));
         let driver = side.executor.spawn(drive(self.clone(), side.clone())).abort_handle();
         *job = Some(Attached { side, driver });
         Ok(())
@@ -408,6 +433,7 @@ impl<O: Offload> Crowd for Core<O> {
         let job = lock(&self.job).take();
         if let Some(job) = job {
             job.driver.abort();
+            *lock(&self.company) = None;
             self.queue.close();
         }
     }
@@ -456,6 +482,17 @@ impl<O: Offload> Crowd for Core<O> {
             lock(book).restart();
         }
         lock(&self.tally).restart();
+    }
+
+    fn standing(&self) -> Standing {
+        let view = self.view();
+        let is_read = |key| self.book.as_ref().is_some_and(|book| lock(book).is_read(key));
+        let moves = view.coming > 0 || view.running > 0;
+        Standing { moves, front: view.front.map(|(key, _)| key).filter(|key| is_read(*key)) }
+    }
+
+    fn nudge(&self) {
+        self.queue.poke();
     }
 
     fn report(&self) -> BatcherReport {

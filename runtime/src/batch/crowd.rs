@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
 
+use super::fixed::Key;
 use super::policy::BatchPolicy;
 use super::report::BatcherReport;
 use crate::event::EventId;
@@ -34,7 +35,20 @@ pub(crate) trait Crowd: Send + Sync {
     fn drain(&self);
     /// Another phase begins; what was counted so far is forgotten.
     fn restart(&self);
+    /// Under `Fixed`: where it stands, for others that may be stuck with it.
+    fn standing(&self) -> Standing;
+    /// Has its driver look again.
+    fn nudge(&self);
     fn report(&self) -> BatcherReport;
+}
+
+/// Where a batcher stands, seen by another that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Whether anything is under way: somebody can come, or a batch runs.
+    pub(crate) moves: bool,
+    /// The group in front, if it is one of a fixed composition and all of its events have been read.
+    pub(crate) front: Option<Key>,
 }
 
 /// What a batcher knows of its job.
@@ -123,6 +137,19 @@ impl Presence {
 
     pub(crate) fn crowds(&self) -> &Arc<[Arc<dyn Crowd>]> {
         &self.crowds
+    }
+
+    /// The slot's task is about to ask for its first event.
+    pub(crate) fn expect(&self) {
+        if self.is_idle {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.phase = Phase::Delivering;
+        for index in 0..self.crowds.len() {
+            let comes = !state.drains;
+            state.tell(&self.crowds, self.slot, index, comes);
+        }
     }
 
     /// The slot begins an event, in which so many algorithms use each batcher.

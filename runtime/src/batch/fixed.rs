@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Events of one group, requests of one number: the first requests of the events kN … kN+N−1 form a batch, their second
 /// requests another, and so on.
-type Key = (u64, u64);
+pub(crate) type Key = (u64, u64);
 
 /// Who may still come to a batcher, by group. Events are announced in the order of the source, before any of them comes.
 #[derive(Debug)]
@@ -80,10 +80,14 @@ impl Book {
         self.reached = None;
     }
 
+    /// Whether all events of the group have been read.
+    pub(crate) fn is_read(&self, key: Key) -> bool {
+        self.drains || self.reached.is_some_and(|reached| reached > key.0)
+    }
+
     /// Whether nobody can join the requests of this key.
     pub(crate) fn is_complete(&self, key: Key) -> bool {
-        let all_read = self.drains || self.reached.is_some_and(|reached| reached > key.0);
-        all_read && self.pending.range((key.0, 0)..=key).next().is_none()
+        self.is_read(key) && self.pending.range((key.0, 0)..=key).next().is_none()
     }
 }
 
