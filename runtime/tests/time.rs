@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
+use asynchrotron::FailureKind;
 use asynchrotron::prelude::*;
 use asynchrotron::time::Clock;
-use asynchrotron::{FailureKind, OnError};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -104,17 +104,18 @@ fn patience(clock: &Clock, slots: usize) -> Report {
     };
     let left = chain.algorithm("left", (number,), wait(|n| 60 + n * 37 % 600));
     let right = chain.algorithm("right", (number,), wait(|n| 30 + n * 91 % 900));
-    let both = chain.algorithm("both", (left, right), async |a: Arc<u64>, b: Arc<u64>| Ok::<_, Error>(*a + *b));
+    let both =
+        chain.algorithm("both", (left, right), async |a: Arc<u64>, b: Arc<u64>| Ok::<_, Error>(*a + *b));
     chain.sink("drop", both, |_, _| Ok(()));
     let config = Config {
         slots,
         clock: clock.clone(),
         deadline: Some(Duration::from_secs(900)),
-        on_error: OnError::skip(),
+        on_error: "skip".parse().unwrap(),
         warmup: 10,
         ..Config::default()
     };
-    Scheduler::new(config).run(chain, source::from_iter(0..500)).unwrap()
+    Scheduler::new(config).run(chain, source::from_iter(0_u64..500)).unwrap()
 }
 
 #[test]
@@ -146,9 +147,9 @@ fn simulated_time_is_that_of_the_longest_path() {
     });
     chain.sink("drop", waited, |_, _| Ok(()));
     let config = Config { slots: 2, clock, ..Config::default() };
-    let report = Scheduler::new(config).run(chain, source::from_iter([0, 5, 0, 0])).unwrap();
-    // The slots: 10 + 10 + 10 and 15, exactly.
-    assert_eq!(report.elapsed, Duration::from_millis(30));
+    let report = Scheduler::new(config).run(chain, source::from_iter([0_u64, 5, 0, 0])).unwrap();
+    // One slot: 10, 10. The other: 15, 10. Exactly.
+    assert_eq!(report.elapsed, Duration::from_millis(25));
     let wait = report.algorithm("wait").unwrap();
     assert_eq!((wait.running, wait.ready), (Duration::ZERO, Duration::ZERO));
     assert_eq!(wait.suspended, Duration::from_millis(45));
@@ -168,7 +169,8 @@ fn held_time_stands_still_while_others_work() {
                 let mut later = pin!(clock.sleep(HOUR));
                 for _ in 0..20 {
                     let hold = clock.hold();
-                    let (signaller, completion) = asynchrotron_sync::completion::<(), asynchrotron_sync::Lost>();
+                    let (signaller, completion) =
+                        asynchrotron_sync::completion::<(), asynchrotron_sync::Lost>();
                     std::thread::spawn(move || {
                         let _ = signaller.complete(Ok(()));
                         drop(hold);
@@ -184,7 +186,7 @@ fn held_time_stands_still_while_others_work() {
         });
         chain.sink("drop", done, |_, _| Ok(()));
         let config = Config { clock, ..Config::default() };
-        let report = Scheduler::new(config).run(chain, source::from_iter([0])).unwrap();
+        let report = Scheduler::new(config).run(chain, source::from_iter([0_u64])).unwrap();
         assert_eq!(report.elapsed, Duration::ZERO);
     }
 }
@@ -198,11 +200,11 @@ fn a_simulated_clock_wants_one_thread_and_one_job() {
         chain
     });
     let config = Config { threads: 2, clock: clock.clone(), ..Config::default() };
-    let error = Scheduler::new(config).run(chain(), source::from_iter([0])).unwrap_err();
+    let error = Scheduler::new(config).run(chain(), source::from_iter([0_u64])).unwrap_err();
     assert!(error.to_string().contains("needs one thread, not 2"), "{error}");
     // The refused job has not kept it.
     let config = Config { threads: 1, clock, ..Config::default() };
-    Scheduler::new(config).run(chain(), source::from_iter([0])).unwrap();
+    Scheduler::new(config).run(chain(), source::from_iter([0_u64])).unwrap();
 }
 
 #[test]
@@ -217,11 +219,11 @@ fn a_real_deadline_ends_an_event_that_sleeps() {
     chain.sink("drop", sleeping, |_, _| Ok(()));
     let config = Config {
         deadline: Some(Duration::from_millis(2)),
-        on_error: OnError::skip(),
+        on_error: "skip".parse().unwrap(),
         slots: 4,
         ..Config::default()
     };
-    let report = Scheduler::new(config).run(chain, source::from_iter(0..8)).unwrap();
+    let report = Scheduler::new(config).run(chain, source::from_iter(0_u64..8)).unwrap();
     assert_eq!((report.events, report.timed_out), (0, 8));
     assert_eq!(report.failures[0].failure.kind(), FailureKind::TimedOut);
 }
