@@ -52,6 +52,19 @@ enum Kind {
 #[derive(Debug)]
 pub struct Hold(#[allow(dead_code, reason = "kept for its drop")] Option<asynchrotron_sync::Hold>);
 
+/// Whether both are the same clock.
+impl PartialEq for Clock {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Real, Kind::Real) => true,
+            (Kind::Simulated(this), Kind::Simulated(other)) => Arc::ptr_eq(this, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Clock {}
+
 impl Clock {
     /// The real time; there is one in a process. Its alarm thread is started by the first alarm.
     pub fn real() -> Self {
