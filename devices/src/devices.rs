@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use asynchrotron::time::Clock;
+
 use crate::{Device, DeviceKind, EmulatedConfig, EmulatedDevice, HostConfig, HostDevice};
 
 /// How devices are opened.
@@ -13,6 +15,8 @@ pub struct DeviceConfig {
     pub host: HostConfig,
     /// The emulated device, as far as its name does not say otherwise.
     pub emulated: EmulatedConfig,
+    /// The time in which devices work: the job's. It is that of the emulated device as well.
+    pub clock: Clock,
 }
 
 /// Opens one kind of device, or says why it cannot. A kind may have several devices (GPUs).
@@ -23,7 +27,9 @@ const KINDS: &[(DeviceKind, Open)] = &[
     (DeviceKind::Cuda, |_| Err("this build has no CUDA support".into())),
     (DeviceKind::Onnx, |_| Err("this build has no ONNX Runtime support".into())),
     (DeviceKind::Emulated, |config| Ok(vec![Arc::new(EmulatedDevice::new(config.emulated.clone()))])),
-    (DeviceKind::Host, |config| Ok(vec![Arc::new(HostDevice::new(config.host))])),
+    (DeviceKind::Host, |config| {
+        Ok(vec![Arc::new(HostDevice::new(config.host).in_time(config.clock.clone()))])
+    }),
 ];
 
 /// The devices of this machine and this build.
@@ -60,14 +66,16 @@ pub struct Absent {
 impl Devices {
     /// Opens every device that is here. Never fails: the host is always here, and for what is not, it remembers why.
     pub fn discover(config: &DeviceConfig) -> Self {
+        let mut config = config.clone();
+        config.emulated.clock = config.clock.clone();
         let (mut present, mut absent) = (Vec::new(), Vec::new());
         for (kind, open) in KINDS {
-            match open(config) {
+            match open(&config) {
                 Ok(devices) => present.extend(devices),
                 Err(why) => absent.push(Absent { kind: *kind, why }),
             }
         }
-        Self { present, absent, emulated: config.emulated.clone() }
+        Self { present, absent, emulated: config.emulated }
     }
 
     /// The devices that are here, in the order in which `auto` prefers them.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use asynchrotron::time::{Clock, Hold};
 use asynchrotron_sync::{Lane, LanePool};
 
 use crate::drain::{Entered, Outstanding};
@@ -51,6 +52,7 @@ pub struct HostDevice {
     durations: Arc<Durations>,
     outstanding: Outstanding,
     closed: AtomicBool,
+    clock: Clock,
 }
 
 impl HostDevice {
@@ -75,7 +77,15 @@ impl HostDevice {
             durations: Arc::new(Durations::new(config.inline_below)),
             outstanding: Outstanding::default(),
             closed: AtomicBool::new(false),
+            clock: Clock::real(),
         }
+    }
+
+    /// The same, for a job with this clock: simulated time stands still while a driver thread works.
+    #[must_use]
+    pub fn in_time(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 }
 
@@ -109,7 +119,8 @@ impl Device for HostDevice {
         }
         let index = lane.0;
         let (entered, durations) = (self.outstanding.enter(), self.durations.clone());
-        self.drivers.send(index, Task { job, lane, entered, durations });
+        let hold = self.clock.hold();
+        self.drivers.send(index, Task { job, lane, entered, durations, hold });
     }
 
     fn inline(&self, step: &str, rows: usize) -> Option<Inline<'_>> {
@@ -147,11 +158,12 @@ struct Task {
     lane: Lane<LaneId>,
     entered: Entered,
     durations: Arc<Durations>,
+    hold: Hold,
 }
 
 impl Errand for Task {
     fn run(self) {
-        let Self { mut job, lane, entered, durations } = self;
+        let Self { mut job, lane, entered, durations, hold } = self;
         if job.is_abandoned() {
             drop(job);
             drop(lane);
@@ -163,6 +175,7 @@ impl Errand for Task {
             job.complete();
         }
         drop(entered);
+        drop(hold);
     }
 
     fn refuse(self, why: &str) {
