@@ -18,7 +18,7 @@ mod model;
 mod options;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -129,8 +129,9 @@ pub struct EmulatedDevice {
     outstanding: Outstanding,
     model: Model,
     submissions: AtomicU64,
-    /// `None` once closed.
-    hanging: Mutex<Option<Vec<Arc<Flight>>>>,
+    closed: AtomicBool,
+    /// Submissions that end when the device is closed.
+    hanging: Mutex<Vec<Arc<Flight>>>,
 }
 
 impl EmulatedDevice {
@@ -161,12 +162,27 @@ impl EmulatedDevice {
             outstanding: Outstanding::default(),
             model: Model::new(config),
             submissions: AtomicU64::new(0),
-            hanging: Mutex::new(Some(Vec::new())),
+            closed: AtomicBool::new(false),
+            hanging: Mutex::default(),
         }
     }
 
-    fn hanging(&self) -> std::sync::MutexGuard<'_, Option<Vec<Arc<Flight>>>> {
-        self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn hang(&self, cargo: Cargo) {
+        let flight = Flight::hang(cargo);
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner).push(flight);
+        // Closed meanwhile: whoever closed it may not have seen this one.
+        if self.is_closed() {
+            self.end_hanging();
+        }
+    }
+
+    fn end_hanging(&self) {
+        let hanging = std::mem::take(&mut *self.hanging.lock().unwrap_or_else(PoisonError::into_inner));
+        hanging.iter().for_each(|flight| flight.land());
     }
 
     /// Whether the result is there at submission.
@@ -210,7 +226,7 @@ impl Device for EmulatedDevice {
             drop(lane);
             return job.fail(DeviceErrorKind::Refused("the lane belongs to another device".into()));
         }
-        if self.hanging().is_none() {
+        if self.is_closed() {
             drop(lane);
             return job.fail(DeviceErrorKind::Closed);
         }
@@ -221,11 +237,7 @@ impl Device for EmulatedDevice {
         let cargo = Cargo { job, lane, entered, verdict };
         let clock = &self.model.config().clock;
         if verdict == Verdict::Hangs {
-            let flight = Flight::hang(cargo);
-            match &mut *self.hanging() {
-                Some(hanging) => hanging.push(flight),
-                None => flight.land(), // closed meanwhile
-            }
+            self.hang(cargo);
         } else if here {
             Flight::begin(cargo, clock, due);
         } else {
@@ -235,9 +247,9 @@ impl Device for EmulatedDevice {
     }
 
     fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         self.lanes.close();
-        let hanging = self.hanging().take();
-        hanging.into_iter().flatten().for_each(|flight| flight.land());
+        self.end_hanging();
     }
 
     fn drain(&self) -> Drain {

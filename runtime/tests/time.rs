@@ -143,7 +143,10 @@ fn simulated_time_is_that_of_the_longest_path() {
     let waits = clock.clone();
     let waited = chain.algorithm("wait", (number,), move |n: Arc<u64>| {
         let sleep = waits.sleep(Duration::from_millis(10 + *n));
-        async move { Ok::<_, Error>(sleep.await) }
+        async move {
+            sleep.await;
+            Ok::<_, Error>(())
+        }
     });
     chain.sink("drop", waited, |_, _| Ok(()));
     let config = Config { slots: 2, clock, ..Config::default() };
@@ -214,7 +217,10 @@ fn a_real_deadline_ends_an_event_that_sleeps() {
     let number = chain.source::<u64>("number");
     let sleeping = chain.algorithm("sleep", (number,), move |_: Arc<u64>| {
         let sleep = clock.sleep(HOUR);
-        async move { Ok::<_, Error>(sleep.await) }
+        async move {
+            sleep.await;
+            Ok::<_, Error>(())
+        }
     });
     chain.sink("drop", sleeping, |_, _| Ok(()));
     let config = Config {

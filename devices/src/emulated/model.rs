@@ -12,6 +12,8 @@ use super::faults::{Fate, Verdict};
 pub(super) struct Model {
     config: EmulatedConfig,
     fate: Fate,
+    /// Whether engines are fewer than lanes.
+    has_engines: bool,
     busy: Mutex<Busy>,
 }
 
@@ -37,7 +39,12 @@ impl Model {
     pub(super) fn new(config: EmulatedConfig) -> Self {
         let engines = if config.engines < config.lanes { config.engines } else { 0 };
         let busy = Busy { copy_engine: 0, engines: (0..engines).map(|_| Reverse(0)).collect() };
-        Self { fate: Fate::new(config.faults.clone()), busy: Mutex::new(busy), config }
+        Self {
+            fate: Fate::new(config.faults.clone()),
+            has_engines: engines > 0,
+            busy: Mutex::new(busy),
+            config,
+        }
     }
 
     pub(super) fn config(&self) -> &EmulatedConfig {
@@ -63,6 +70,9 @@ impl Model {
         let jitter = 1.0 + config.jitter * (2.0 * random(config.seed, number, 1) - 1.0);
         let cost_ns = config.submission.as_nanos() as f64 + config.per_row_ns * rows as f64;
         let cost = (cost_ns * jitter).max(0.0) as u64;
+        if copy == 0 && !self.has_engines {
+            return (verdict, Duration::from_nanos(now.saturating_add(cost)));
+        }
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut copied = now;
         if copy > 0 {

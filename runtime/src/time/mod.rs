@@ -117,7 +117,10 @@ impl Clock {
     /// let waiting = clock.clone();
     /// let waited = chain.algorithm("wait", (hours,), move |hours: std::sync::Arc<u64>| {
     ///     let sleep = waiting.sleep(Duration::from_secs(3600 * *hours));
-    ///     async move { Ok::<_, Error>(sleep.await) }
+    ///     async move {
+    ///         sleep.await;
+    ///         Ok::<_, Error>(())
+    ///     }
     /// });
     /// chain.sink("drop", waited, |_, _| Ok(()));
     ///
