@@ -125,7 +125,7 @@ impl Clock {
     /// chain.sink("drop", waited, |_, _| Ok(()));
     ///
     /// let config = Config { clock, slots: 4, ..Config::default() };
-    /// let report = Scheduler::new(config).run(chain, source::from_iter([1, 2, 3, 4]))?;
+    /// let report = Scheduler::new(config).run(chain, source::from_iter([1_u64, 2, 3, 4]))?;
     /// assert_eq!(report.elapsed, Duration::from_secs(4 * 3600));
     /// # Ok::<(), Error>(())
     /// ```
