@@ -3,14 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Device, DeviceKind, HostConfig, HostDevice};
+use asynchrotron::time::Clock;
+
+use crate::{Device, DeviceKind, EmulatedConfig, EmulatedDevice, HostConfig, HostDevice};
 
 /// How devices are opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeviceConfig {
     /// The host.
     pub host: HostConfig,
+    /// The emulated device, as far as its name does not say otherwise.
+    pub emulated: EmulatedConfig,
+    /// The time in which devices work: the job's. It is that of the emulated device as well.
+    pub clock: Clock,
 }
 
 /// Opens one kind of device, or says why it cannot. A kind may have several devices (GPUs).
@@ -20,8 +26,10 @@ type Open = fn(&DeviceConfig) -> Result<Vec<Arc<dyn Device>>, String>;
 const KINDS: &[(DeviceKind, Open)] = &[
     (DeviceKind::Cuda, |_| Err("this build has no CUDA support".into())),
     (DeviceKind::Onnx, |_| Err("this build has no ONNX Runtime support".into())),
-    (DeviceKind::Emulated, |_| Err("this build has no emulated device".into())),
-    (DeviceKind::Host, |config| Ok(vec![Arc::new(HostDevice::new(config.host))])),
+    (DeviceKind::Emulated, |config| Ok(vec![Arc::new(EmulatedDevice::new(config.emulated.clone()))])),
+    (DeviceKind::Host, |config| {
+        Ok(vec![Arc::new(HostDevice::new(config.host).in_time(config.clock.clone()))])
+    }),
 ];
 
 /// The devices of this machine and this build.
@@ -43,6 +51,7 @@ const KINDS: &[(DeviceKind, Open)] = &[
 pub struct Devices {
     present: Vec<Arc<dyn Device>>,
     absent: Vec<Absent>,
+    emulated: EmulatedConfig,
 }
 
 /// A kind of device that is not here, and why.
@@ -57,14 +66,16 @@ pub struct Absent {
 impl Devices {
     /// Opens every device that is here. Never fails: the host is always here, and for what is not, it remembers why.
     pub fn discover(config: &DeviceConfig) -> Self {
+        let mut config = config.clone();
+        config.emulated.clock = config.clock.clone();
         let (mut present, mut absent) = (Vec::new(), Vec::new());
         for (kind, open) in KINDS {
-            match open(config) {
+            match open(&config) {
                 Ok(devices) => present.extend(devices),
                 Err(why) => absent.push(Absent { kind: *kind, why }),
             }
         }
-        Self { present, absent }
+        Self { present, absent, emulated: config.emulated }
     }
 
     /// The devices that are here, in the order in which `auto` prefers them.
@@ -77,18 +88,25 @@ impl Devices {
         &self.absent
     }
 
-    /// The device of this name. `auto`: the first one that runs every step, at last the host.
+    /// The device of this name. `auto`: the first one that runs every step and is not emulated, at last the host.
+    ///
+    /// `emulated:KEY=VALUE,…` makes an emulated device with these [settings](EmulatedConfig::with_options).
     ///
     /// # Errors
     ///
     /// [`SelectError`] says in one line what is missing and why, or which names there are.
     pub fn select(&self, name: &str) -> Result<Arc<dyn Device>, SelectError> {
         let suits = |device: &&Arc<dyn Device>| match name {
-            "auto" => device.capability().computes_on_host,
+            "auto" => device.capability().computes_on_host && device.kind() != DeviceKind::Emulated,
             _ => device.name() == name,
         };
         if let Some(device) = self.present.iter().find(suits) {
             return Ok(device.clone());
+        }
+        if let Some(options) = name.strip_prefix("emulated:") {
+            let config = self.emulated.clone().with_options(options);
+            let config = config.map_err(|why| SelectError::Options { name: name.into(), why })?;
+            return Ok(Arc::new(EmulatedDevice::named(name, config)));
         }
         // `cuda:1` is a device of the kind `cuda`.
         let kind = name.split(':').next().unwrap_or(name);
@@ -131,6 +149,14 @@ pub enum SelectError {
         /// The name asked for.
         name: String,
         /// Why it is not here.
+        why: String,
+    },
+    /// The device is here, but not with these options.
+    #[error("device `{name}`: {why}")]
+    Options {
+        /// The name asked for.
+        name: String,
+        /// What is wrong, and what is possible.
         why: String,
     },
     /// No device has this name.

@@ -27,6 +27,10 @@ pub enum DeviceErrorKind {
     Panicked(Arc<str>),
     /// The input does not fit into the device's memory. A smaller one may.
     OutOfMemory,
+    /// The device reports this failure. What it means for the next submission is the device's to know.
+    Failed(Arc<str>),
+    /// The lane died with the work, and has retired. The same work may succeed on another.
+    LaneLost,
     /// The device dropped the work without running it to its end.
     Lost,
     /// The device is closed, or its last lane has retired.
@@ -92,6 +96,10 @@ impl fmt::Display for DeviceError {
             }
             DeviceErrorKind::OutOfMemory => {
                 write!(f, "the input of step `{step}` does not fit into the memory of device `{device}`")
+            }
+            DeviceErrorKind::Failed(why) => write!(f, "device `{device}` failed in step `{step}`: {why}"),
+            DeviceErrorKind::LaneLost => {
+                write!(f, "device `{device}` lost the lane that step `{step}` was on")
             }
             DeviceErrorKind::Lost => {
                 write!(f, "device `{device}` dropped step `{step}` without completing it")

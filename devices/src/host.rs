@@ -12,16 +12,16 @@
 
 use std::fmt;
 use std::num::NonZero;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use asynchrotron::time::{Clock, Hold};
 use asynchrotron_sync::{Lane, LanePool};
 
 use crate::drain::{Entered, Outstanding};
+use crate::drivers::{Drivers, Errand};
 use crate::inline::Durations;
 use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job, LaneId};
 
@@ -48,10 +48,11 @@ impl Default for HostConfig {
 pub struct HostDevice {
     capability: Capability,
     lanes: LanePool<LaneId>,
-    drivers: Box<[Driver]>,
+    drivers: Drivers<Task>,
     durations: Arc<Durations>,
     outstanding: Outstanding,
     closed: AtomicBool,
+    clock: Clock,
 }
 
 impl HostDevice {
@@ -72,11 +73,19 @@ impl HostDevice {
                 computes_on_host: true,
             },
             lanes: LanePool::new((0..lanes).map(LaneId)),
-            drivers: (0..lanes).map(|_| Driver::default()).collect(),
+            drivers: Drivers::new("host", lanes),
             durations: Arc::new(Durations::new(config.inline_below)),
             outstanding: Outstanding::default(),
             closed: AtomicBool::new(false),
+            clock: Clock::real(),
         }
+    }
+
+    /// The same, for a job with this clock: simulated time stands still while a driver thread works.
+    #[must_use]
+    pub fn in_time(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 }
 
@@ -109,11 +118,9 @@ impl Device for HostDevice {
             return job.fail(DeviceErrorKind::Closed);
         }
         let index = lane.0;
-        let task = Task { job, lane, entered: self.outstanding.enter() };
-        match self.drivers.get(index) {
-            Some(driver) => driver.send(index, task, &self.durations),
-            None => task.refuse("the lane belongs to another device"),
-        }
+        let (entered, durations) = (self.outstanding.enter(), self.durations.clone());
+        let hold = self.clock.hold();
+        self.drivers.send(index, Task { job, lane, entered, durations, hold });
     }
 
     fn inline(&self, step: &str, rows: usize) -> Option<Inline<'_>> {
@@ -145,46 +152,18 @@ impl fmt::Debug for HostDevice {
     }
 }
 
-/// The driver thread of one lane. A lane carries one task at a time, so a channel for one never fills.
-#[derive(Default)]
-struct Driver {
-    /// `None` until first needed. Locked by the holder of the lane only.
-    tasks: Mutex<Option<SyncSender<Task>>>,
-}
-
-impl Driver {
-    fn send(&self, index: usize, task: Task, durations: &Arc<Durations>) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if tasks.is_none() {
-            let (sender, receiver) = sync_channel(1);
-            let durations = durations.clone();
-            let name = format!("host lane {index}");
-            match thread::Builder::new().name(name).spawn(move || drive(&receiver, &durations)) {
-                Ok(_runs_until_the_sender_is_dropped) => *tasks = Some(sender),
-                Err(error) => {
-                    drop(tasks);
-                    return task.refuse(&format!("no driver thread: {error}"));
-                }
-            }
-        }
-        let sent = tasks.as_ref().map(|tasks| tasks.try_send(task));
-        drop(tasks);
-        if let Some(Err(TrySendError::Full(task) | TrySendError::Disconnected(task))) = sent {
-            task.refuse("the lane belongs to another device");
-        }
-    }
-}
-
 /// What is sent to a driver thread.
 struct Task {
     job: Job,
     lane: Lane<LaneId>,
     entered: Entered,
+    durations: Arc<Durations>,
+    hold: Hold,
 }
 
-impl Task {
-    fn run(self, durations: &Durations) {
-        let Self { mut job, lane, entered } = self;
+impl Errand for Task {
+    fn run(self) {
+        let Self { mut job, lane, entered, durations, hold } = self;
         if job.is_abandoned() {
             drop(job);
             drop(lane);
@@ -196,17 +175,11 @@ impl Task {
             job.complete();
         }
         drop(entered);
+        drop(hold);
     }
 
     fn refuse(self, why: &str) {
         drop(self.lane);
         self.job.fail(DeviceErrorKind::Refused(why.into()));
-    }
-}
-
-fn drive(tasks: &Receiver<Task>, durations: &Durations) {
-    for task in tasks {
-        // Panics of steps are caught closer to them. This is for what else is foreign: wakers, and drops of buffers.
-        let _ = catch_unwind(AssertUnwindSafe(|| task.run(durations)));
     }
 }

@@ -58,9 +58,19 @@ impl Durations {
     /// The right to run the step here, if it is known to be short.
     #[inline]
     pub(crate) fn inline(&self, step: &str, rows: usize) -> Option<Inline<'_>> {
+        let cell = self.short(step, rows)?;
+        Some(Inline { durations: self, cell, begin: Instant::now() })
+    }
+
+    /// Whether the step is known to be short.
+    pub(crate) fn is_short(&self, step: &str, rows: usize) -> bool {
+        self.short(step, rows).is_some()
+    }
+
+    fn short(&self, step: &str, rows: usize) -> Option<&AtomicU32> {
         let cell = self.known(step)?.cell(rows);
         let duration_ns = cell.load(Ordering::Relaxed).checked_sub(1)?;
-        (duration_ns < self.limit_ns).then(|| Inline { durations: self, cell, begin: Instant::now() })
+        (duration_ns < self.limit_ns).then_some(cell)
     }
 
     /// Remembers how long the step took.

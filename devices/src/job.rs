@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use asynchrotron_sync::{Completion, Signaller, completion};
 
@@ -55,9 +56,25 @@ impl Job {
         self.inner.bytes()
     }
 
+    /// Whether the step's body for the host [may wait](Step::may_block) for something other than the processor.
+    pub fn may_block(&self) -> bool {
+        self.inner.may_block()
+    }
+
     /// Whether the waiter has left. `true` is final: the job can be dropped before it costs anything.
     pub fn is_abandoned(&self) -> bool {
         self.inner.is_abandoned()
+    }
+
+    /// Ready when the waiter has left; until then the waker of the latest poll is kept, and woken when that happens.
+    pub fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner.poll_abandoned(cx)
+    }
+
+    /// Keeps the step's [placeholder](Step::placeholder) as the output, and frees the input. Says `false`, and does nothing, if
+    /// the step has none, or was computed.
+    pub fn pretend(&mut self) -> bool {
+        self.inner.pretend()
     }
 
     /// Runs the step's body for the host on this thread and keeps the output. The first call uses up the input; others do
@@ -87,7 +104,10 @@ trait AnyJob: Send {
     fn step(&self) -> &str;
     fn rows(&self) -> usize;
     fn bytes(&self) -> usize;
+    fn may_block(&self) -> bool;
     fn is_abandoned(&self) -> bool;
+    fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()>;
+    fn pretend(&mut self) -> bool;
     fn compute_on_host(&mut self);
     fn complete(&mut self);
     fn fail(&mut self, kind: DeviceErrorKind);
@@ -123,8 +143,25 @@ impl<S: Step> AnyJob for TypedJob<S> {
         self.bytes
     }
 
+    fn may_block(&self) -> bool {
+        self.step.may_block()
+    }
+
     fn is_abandoned(&self) -> bool {
         self.signaller.as_ref().is_none_or(Signaller::is_abandoned)
+    }
+
+    fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.signaller.as_ref().map_or(Poll::Ready(()), |signaller| signaller.poll_abandoned(cx))
+    }
+
+    fn pretend(&mut self) -> bool {
+        let Stage::Queued(input) = &self.stage else { return false };
+        // A placeholder that panics is none; what it may have left half done is dropped with the input.
+        let output = catch_unwind(AssertUnwindSafe(|| self.step.placeholder(input))).ok().flatten();
+        let Some(output) = output else { return false };
+        self.stage = Stage::Computed(Ok(output));
+        true
     }
 
     fn compute_on_host(&mut self) {
@@ -179,7 +216,7 @@ pub(crate) fn compute_on_host<S: Step>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::{Context, Poll, Waker};
+    use std::task::Waker;
 
     struct Double;
 

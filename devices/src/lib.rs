@@ -49,7 +49,9 @@
 //! | `step.rs` | [`Step`]: what is asked of a device |
 //! | `device.rs` | [`Device`]: lanes, `submit`, `run` |
 //! | `job.rs` | [`Job`]: a submission inside a device, types erased |
-//! | `host.rs`, `inline.rs` | [`HostDevice`], and how it tells short steps from long ones |
+//! | `host.rs` | [`HostDevice`]: the reference |
+//! | `emulated.rs`, `emulated/` | [`EmulatedDevice`]: a model of a device, and its faults |
+//! | `inline.rs`, `drivers.rs` | which steps are short enough to run where they are, and the threads for those that are not |
 //! | `drain.rs` | [`Drain`]: the wait for everything submitted |
 //! | `devices.rs` | [`Devices`]: what is here, what is not, and why |
 //! | `error.rs` | [`DeviceError`] |
@@ -63,6 +65,8 @@ pub mod columns;
 mod device;
 mod devices;
 mod drain;
+mod drivers;
+mod emulated;
 mod error;
 mod host;
 mod inline;
@@ -74,6 +78,7 @@ pub use columns::{Columns, Offsets};
 pub use device::{Capability, Device, DeviceKind, LaneId};
 pub use devices::{Absent, DeviceConfig, Devices, SelectError};
 pub use drain::Drain;
+pub use emulated::{EmulatedConfig, EmulatedDevice, Faults};
 pub use error::{DeviceError, DeviceErrorKind};
 pub use host::{HostConfig, HostDevice};
 pub use inline::Inline;

@@ -52,6 +52,12 @@ pub trait Step: Send + Sync + 'static {
         false
     }
 
+    /// An output of the right shape, whatever its values: for devices that only pretend to compute. `None`, the default: there is
+    /// none, and they compute.
+    fn placeholder(&self, _input: &Self::Input) -> Option<Self::Output> {
+        None
+    }
+
     /// The body on the host, and the reference for all others.
     ///
     /// # Errors

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use asynchrotron::time::Clock;
 use asynchrotron::{Error, Result};
 use asynchrotron_devices::{Device, DeviceConfig, Devices, SelectError};
 
 use crate::error::usage;
+use crate::options::Settings;
 
 /// What is here, and what is not.
-pub(crate) fn discover() -> Devices {
-    Devices::discover(&DeviceConfig::default())
+pub(crate) fn discover(clock: Clock) -> Devices {
+    let mut config = DeviceConfig::default();
+    config.clock = clock;
+    Devices::discover(&config)
 }
 
-/// Finds a device by the name that the user gave. A name that no machine has is a mistake of the user.
-pub(crate) fn select(name: &str) -> Result<Arc<dyn Device>> {
-    discover().select(name).map_err(|error| match error {
-        SelectError::Unknown { .. } => usage!("--device: {error}"),
+/// Finds a device by the name that the user gave. A name that no machine has, or a wrong option, is a mistake of the user.
+pub(crate) fn select(settings: &Settings) -> Result<Arc<dyn Device>> {
+    discover(settings.clock().clone()).select(settings.device()).map_err(|error| match error {
+        SelectError::Unknown { .. } | SelectError::Options { .. } => usage!("--device: {error}"),
         error => Error::new(error),
     })
 }

@@ -35,7 +35,8 @@ pub(crate) fn simulate(nanoseconds: Option<Arc<AtomicU64>>) {
 fn simulated() -> Option<Ticks> {
     #[cold]
     fn here() -> Option<Ticks> {
-        HERE.with_borrow(|here| here.as_ref().map(|now| now.load(Ordering::Relaxed)))
+        // From 1, because to who keeps a time 0 is none.
+        HERE.with_borrow(|here| here.as_ref().map(|now| now.load(Ordering::Relaxed).saturating_add(1)))
     }
     if SIMULATED.load(Ordering::Relaxed) { here() } else { None }
 }

@@ -26,9 +26,9 @@ pub struct Report {
     pub timed_out: u64,
     /// Attempts that were repeated.
     pub retried: u64,
-    /// Wall time, from asking for the first event to closing the last sink.
+    /// From asking for the first event to closing the last sink, in the time of the job's [clock](crate::time::Clock).
     pub elapsed: Duration,
-    /// CPU time of the process in that time.
+    /// CPU time of the process in that time. Zero where time is simulated: computing takes none.
     pub cpu: Duration,
     /// Worker threads.
     pub threads: usize,

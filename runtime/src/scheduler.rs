@@ -187,7 +187,9 @@ async fn drive<S: Source>(job: &Arc<Job<S>>, config: &Config) -> (Duration, Dura
             job.end(error.context(format!("the sink `{name}` could not be finished")));
         }
     }
-    (job.clock.now().saturating_sub(begin), cpu_time().saturating_sub(cpu))
+    // The CPU takes no simulated time.
+    let cpu = if job.clock.is_simulated() { Duration::ZERO } else { cpu_time().saturating_sub(cpu) };
+    (job.clock.now().saturating_sub(begin), cpu)
 }
 
 /// Runs the slots until the feed is closed to them. Lets simulated time go on for as long.

@@ -30,3 +30,14 @@ pub(super) fn resident_bytes() -> Result<usize> {
     let pages: usize = statm.split_ascii_whitespace().nth(1).context("/proc/self/statm is short")?.parse()?;
     Ok(pages * rustix::param::page_size())
 }
+
+/// The most memory of the process that was in RAM at a time.
+///
+/// # Errors
+/// Where the system does not tell (only Linux does, in this way).
+pub(super) fn resident_peak_bytes() -> Result<usize> {
+    let status =
+        std::fs::read_to_string("/proc/self/status").context("resident memory is known on Linux only")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1024)
+}

@@ -1,7 +1,10 @@
 //! The benchmarks: `asynchrotron bench <name>`.
 
+mod load;
 mod machine;
 mod overhead;
+mod scale;
+mod suspend;
 
 use asynchrotron::Result;
 
@@ -9,7 +12,8 @@ use asynchrotron::Result;
 pub(crate) type Benchmark = fn(json: bool) -> Result<()>;
 
 /// The benchmarks by name.
-pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[("overhead", overhead::run)];
+pub(crate) const BENCHMARKS: &[(&str, Benchmark)] =
+    &[("overhead", overhead::run), ("scale", scale::run), ("suspend", suspend::run)];
 
 /// Runs a benchmark.
 pub(crate) fn run(name: &str, json: bool) -> Result<()> {

@@ -46,7 +46,7 @@ struct Seen {
 
 fn build(settings: &Settings) -> Result<Built> {
     let choices = Choices::of(settings.parameters());
-    let device = device::select(settings.device())?;
+    let device = device::select(settings)?;
     let mut chain = Chain::new(RECIPE.name);
     let readout = match settings.input() {
         Some(_) => decoded(&mut chain),

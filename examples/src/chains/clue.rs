@@ -72,7 +72,7 @@ impl Counts {
 }
 
 fn build(settings: &Settings) -> Result<Built> {
-    let clue = Clue::new(config(settings.parameters()), device::select(settings.device())?);
+    let clue = Clue::new(config(settings.parameters()), device::select(settings)?);
     let clue = clue.map_err(|error| usage!("{error}"))?;
     let mut chain = Chain::new("clue");
     let points = chain.source::<Points>("points");

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use asynchrotron::Result;
+use asynchrotron::time::Clock;
 
 use super::print;
 use crate::bench::BENCHMARKS;
@@ -24,7 +25,7 @@ pub(crate) fn list() -> Result<()> {
         let _ = writeln!(text, "  {name}");
     }
     text += "\nDevices (--device)\n";
-    for line in discover().to_string().lines() {
+    for line in discover(Clock::real()).to_string().lines() {
         let _ = writeln!(text, "  {line}");
     }
     print(&text)

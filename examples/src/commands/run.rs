@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let job = (recipe.job)(&settings)?;
     if arguments.dry_run {
         let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
-        let device = device::select(settings.device())?;
+        let device = device::select(&settings)?;
         let plan = job.plan();
         return print(&format!(
             "{plan}device      {}\nthreads     {threads}\nslots       {slots}\n",

@@ -53,9 +53,12 @@ pub(crate) struct RunArguments {
     /// Events in flight at most [0: eight per thread]
     #[arg(long, value_name = "N")]
     slots: Option<String>,
-    /// Where offloaded algorithms compute: auto, host, … (see `asynchrotron list`)
+    /// Where offloaded algorithms compute: auto, host, emulated[:KEY=VALUE,…], … (see `asynchrotron list`)
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// The time in which the job runs: real, or simulated, which needs one thread and is meant for emulated devices
+    #[arg(long, value_name = "CLOCK")]
+    clock: Option<String>,
     /// Write results in the order of the input
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     ordered: Option<String>,
@@ -96,7 +99,7 @@ pub(crate) struct RunArguments {
 impl RunArguments {
     /// The general flags that were given.
     pub(crate) fn general(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let flags: [(&'static str, &Option<String>); 14] = [
+        let flags: [(&'static str, &Option<String>); 15] = [
             ("input", &self.input),
             ("output", &self.output),
             ("events", &self.events),
@@ -105,6 +108,7 @@ impl RunArguments {
             ("threads", &self.threads),
             ("slots", &self.slots),
             ("device", &self.device),
+            ("clock", &self.clock),
             ("ordered", &self.ordered),
             ("deadline-ms", &self.deadline_ms),
             ("on-error", &self.on_error),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use asynchrotron::time::Clock;
 use asynchrotron::{Config, OnError, Result, read_quarantine};
 
 use super::arguments::{ParameterArguments, RunArguments};
@@ -26,6 +27,7 @@ pub(crate) const GENERAL: &[Parameter] = &[
     option("threads", Kind::Count, "0", "worker threads; 0: one per core"),
     option("slots", Kind::Count, "0", "events in flight at most; 0: eight per thread"),
     option("device", Kind::Text, "auto", "where offloaded algorithms compute"),
+    option("clock", Kind::Choice(&["real", "simulated"]), "real", "the time in which the job runs"),
     option("ordered", Kind::Flag, "false", "write results in the order of the input"),
     Parameter { unit: "ms", ..option("deadline-ms", Kind::Count, "", "give up an event after this time") },
     option("on-error", Kind::Policy, "stop", "stop, skip, quarantine=DIR, retry=N[,skip…]"),
@@ -35,8 +37,18 @@ pub(crate) const GENERAL: &[Parameter] = &[
 ];
 
 /// What cannot change a result. Left out of a result's provenance, so that equal results are equal files.
-const NO_INFLUENCE: &[&str] =
-    &["output", "threads", "slots", "warmup", "ordered", "deadline-ms", "on-error", "replay", "trace"];
+const NO_INFLUENCE: &[&str] = &[
+    "output",
+    "threads",
+    "slots",
+    "clock",
+    "warmup",
+    "ordered",
+    "deadline-ms",
+    "on-error",
+    "replay",
+    "trace",
+];
 
 /// What holds for a job.
 #[derive(Clone, Debug)]
@@ -44,6 +56,8 @@ pub(crate) struct Settings {
     chain: &'static str,
     general: Values,
     parameters: Values,
+    /// One for the job and its devices.
+    clock: Clock,
 }
 
 impl Settings {
@@ -58,6 +72,9 @@ impl Settings {
                 return Err(usage!("--{name}: the chain {} has no such parameter", recipe.name));
             }
             settings.parameters.set_text(name, text).map_err(|error| usage!("--{error}"))?;
+        }
+        if settings.general.text("clock") == Some("simulated") {
+            settings.clock = Clock::simulated();
         }
         settings.check()?;
         Ok(settings)
@@ -87,7 +104,7 @@ impl Settings {
                 given.split_once('=').ok_or_else(|| usage!("-P: expected KEY=VALUE, found `{given}`"))?;
             parameters.set_text(key, text).map_err(|error| usage!("-P: {error}"))?;
         }
-        Ok(Settings { chain: recipe.name, general, parameters })
+        Ok(Settings { chain: recipe.name, general, parameters, clock: Clock::real() })
     }
 
     /// No file may be read and written, or written twice.
@@ -139,6 +156,10 @@ impl Settings {
         self.general.text("device").unwrap_or("auto")
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) fn events(&self) -> Option<u64> {
         self.general.count("events")
     }
@@ -173,13 +194,14 @@ impl Settings {
             warmup: count("warmup").unwrap_or(0),
             replay,
             traced: self.trace().is_some(),
+            clock: self.clock.clone(),
             ..Config::default()
         })
     }
 
     /// Everything that holds, with comments, as `--config` reads it.
     pub(crate) fn dump(&self) -> String {
-        let Settings { chain, general, parameters } = self;
+        let Settings { chain, general, parameters, .. } = self;
         format!(
             "# asynchrotron run {chain} --config THIS_FILE\n{}\n[{chain}]\n{}",
             general.to_toml(true, &[]),
@@ -189,7 +211,7 @@ impl Settings {
 
     /// What determines the result, as TOML: to be kept with it.
     pub(crate) fn provenance(&self) -> String {
-        let Settings { chain, general, parameters } = self;
+        let Settings { chain, general, parameters, .. } = self;
         format!("{}[{chain}]\n{}", general.to_toml(false, NO_INFLUENCE), parameters.to_toml(false, &[]))
     }
 }

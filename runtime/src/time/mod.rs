@@ -52,6 +52,19 @@ enum Kind {
 #[derive(Debug)]
 pub struct Hold(#[allow(dead_code, reason = "kept for its drop")] Option<asynchrotron_sync::Hold>);
 
+/// Whether both are the same clock.
+impl PartialEq for Clock {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Real, Kind::Real) => true,
+            (Kind::Simulated(this), Kind::Simulated(other)) => Arc::ptr_eq(this, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Clock {}
+
 impl Clock {
     /// The real time; there is one in a process. Its alarm thread is started by the first alarm.
     pub fn real() -> Self {
@@ -104,12 +117,15 @@ impl Clock {
     /// let waiting = clock.clone();
     /// let waited = chain.algorithm("wait", (hours,), move |hours: std::sync::Arc<u64>| {
     ///     let sleep = waiting.sleep(Duration::from_secs(3600 * *hours));
-    ///     async move { Ok::<_, Error>(sleep.await) }
+    ///     async move {
+    ///         sleep.await;
+    ///         Ok::<_, Error>(())
+    ///     }
     /// });
     /// chain.sink("drop", waited, |_, _| Ok(()));
     ///
     /// let config = Config { clock, slots: 4, ..Config::default() };
-    /// let report = Scheduler::new(config).run(chain, source::from_iter([1, 2, 3, 4]))?;
+    /// let report = Scheduler::new(config).run(chain, source::from_iter([1_u64, 2, 3, 4]))?;
     /// assert_eq!(report.elapsed, Duration::from_secs(4 * 3600));
     /// # Ok::<(), Error>(())
     /// ```

@@ -44,9 +44,9 @@ impl Simulated {
     pub(super) async fn keep_pace(&self) {
         std::future::poll_fn(|cx| {
             self.pace.run_once(cx.waker());
-            Poll::Pending
+            Poll::<()>::Pending
         })
-        .await
+        .await;
     }
 }
 

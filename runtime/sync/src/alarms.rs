@@ -6,7 +6,7 @@
 //!                                                                └─────────────────────┴──────────────────────┘
 //!
 //!   (1) ring_due: its time has come; wakes           (4) wait: nothing is due by then; T = earliest alarm + slack
-//!   (2) Alarm::drop                                  (5) set, set_slack, close: it is needed before T
+//!   (2) Alarm::drop, unless detached                           (5) set, set_slack, close: it is needed before T
 //!   (3) Alarm::rewake: another waker (stays SET)     (6) T has come
 //! ```
 //!
@@ -128,12 +128,12 @@ impl Alarms {
         if call && !broken::is(Fault::AlarmSkipsCall) {
             self.shared.called.notify_one();
         }
-        Alarm { shared: self.shared.clone(), key }
+        Alarm { shared: Some(self.shared.clone()), key }
     }
 
     /// An alarm that rang before it was set.
     pub fn rung(&self, at: u64) -> Alarm {
-        Alarm { shared: self.shared.clone(), key: (at, u64::MAX) }
+        Alarm { shared: Some(self.shared.clone()), key: (at, u64::MAX) }
     }
 
     /// Whether something is due, as far as a single load tells: `false` may be out of date.
@@ -259,7 +259,8 @@ impl fmt::Debug for Alarms {
 /// A waker that is woken once, when its time has come. Dropping it cancels that, unless it is being woken right now.
 #[must_use = "dropping an alarm cancels it"]
 pub struct Alarm {
-    shared: Arc<Shared>,
+    /// `None` once detached.
+    shared: Option<Arc<Shared>>,
     key: (u64, u64),
 }
 
@@ -271,13 +272,19 @@ impl Alarm {
 
     /// Whether it has rung. Its waker may be about to be woken.
     pub fn has_rung(&self) -> bool {
-        !self.shared.state.lock().set.contains_key(&self.key)
+        self.shared.as_ref().is_none_or(|shared| !shared.state.lock().set.contains_key(&self.key))
+    }
+
+    /// Rings without being kept. It cannot be cancelled any more.
+    pub fn detach(mut self) {
+        self.shared = None;
     }
 
     /// Wakes another waker instead. (3) Says `false`, and does nothing, if it has rung.
     #[must_use = "an alarm that has rung wakes nobody again"]
     pub fn rewake(&self, waker: &Waker) -> bool {
-        let mut state = self.shared.state.lock();
+        let Some(shared) = &self.shared else { return false };
+        let mut state = shared.state.lock();
         let Some(known) = state.set.get_mut(&self.key) else { return false };
         if known.will_wake(waker) {
             return true;
@@ -291,10 +298,11 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
+        let Some(shared) = &self.shared else { return };
+        let mut state = shared.state.lock();
         let cancelled = state.set.remove(&self.key); // (2)
         if cancelled.is_some() {
-            self.shared.publish(&state);
+            shared.publish(&state);
         }
         drop(state);
         drop(cancelled); // foreign code, hence after unlocking

@@ -29,6 +29,8 @@ pub enum Fault {
     CompletionSkipsWake,
     /// A signaller dropped without completing leaves the waiter waiting.
     CompletionForgetsLost,
+    /// A waiter that leaves does not tell the driver that asked.
+    CompletionLeavesSilently,
     /// The product is published with a relaxed ordering.
     ProductRelaxedPublish,
     /// `ProductCell::complete` ignores its waiters.

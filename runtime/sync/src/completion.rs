@@ -10,7 +10,7 @@
 //!   (1) Completion::poll: keeps the waker of the latest poll
 //!   (2) Signaller::complete: stores the result, wakes
 //!   (3) Signaller::drop without complete: wakes
-//!   (4) Completion::drop (also from DONE and LOST)
+//!   (4) Completion::drop (also from DONE and LOST): wakes the driver, if it asked for that with poll_abandoned
 //!   (5) Completion::poll: takes the result
 //! ```
 //!
@@ -40,11 +40,18 @@ impl fmt::Display for Lost {
 impl Error for Lost {}
 
 enum State<T, E> {
-    Waiting(Option<Waker>),
+    Waiting(Waiting),
     Done(Result<T, E>),
     Lost,
     Taken,
     Abandoned,
+}
+
+#[derive(Default)]
+struct Waiting {
+    waiter: Option<Waker>,
+    /// Who wants to know that the waiter has left.
+    driver: Option<Waker>,
 }
 
 struct Shared<T, E> {
@@ -73,7 +80,7 @@ struct Shared<T, E> {
 /// assert_eq!(completion.as_mut().poll(&mut cx), Poll::Ready(Ok(42)));
 /// ```
 pub fn completion<T, E>() -> (Signaller<T, E>, Completion<T, E>) {
-    let shared = Arc::new(Shared { state: Mutex::new(State::Waiting(None)) });
+    let shared = Arc::new(Shared { state: Mutex::new(State::Waiting(Waiting::default())) });
     (Signaller { shared: Some(shared.clone()) }, Completion { inner: Inner::Shared(shared) })
 }
 
@@ -94,11 +101,12 @@ impl<T, E> Signaller<T, E> {
         let Some(shared) = self.shared.take() else { return Err(result) };
         let mut state = shared.state.lock();
         match &mut *state {
-            State::Waiting(waker) => {
-                let waker = waker.take();
+            State::Waiting(waiting) => {
+                let Waiting { waiter, driver } = mem::take(waiting);
                 *state = State::Done(result); // (2)
                 drop(state);
-                wake(waker, Fault::CompletionSkipsWake);
+                drop(driver); // foreign code, hence after unlocking
+                wake(waiter, Fault::CompletionSkipsWake);
                 Ok(())
             }
             // Only this end leads to the other states, and it has not.
@@ -113,17 +121,29 @@ impl<T, E> Signaller<T, E> {
     pub fn is_abandoned(&self) -> bool {
         self.shared.as_ref().is_none_or(|shared| matches!(*shared.state.lock(), State::Abandoned))
     }
+
+    /// Ready when the waiter has left; until then the waker of the latest poll is kept, and woken when that happens.
+    pub fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(shared) = &self.shared else { return Poll::Ready(()) };
+        let mut state = shared.state.lock();
+        let State::Waiting(waiting) = &mut *state else { return Poll::Ready(()) };
+        let previous = waiting.driver.replace(cx.waker().clone());
+        drop(state);
+        drop(previous); // foreign code, hence after unlocking
+        Poll::Pending
+    }
 }
 
 impl<T, E> Drop for Signaller<T, E> {
     fn drop(&mut self) {
         let Some(shared) = self.shared.take() else { return };
         let mut state = shared.state.lock();
-        if let State::Waiting(waker) = &mut *state {
-            let waker = waker.take();
+        if let State::Waiting(waiting) = &mut *state {
+            let Waiting { waiter, driver } = mem::take(waiting);
             *state = State::Lost; // (3)
             drop(state);
-            wake(waker, Fault::CompletionForgetsLost);
+            drop(driver);
+            wake(waiter, Fault::CompletionForgetsLost);
         }
     }
 }
@@ -187,12 +207,12 @@ impl<T, E: From<Lost>> Future for Completion<T, E> {
             };
         };
         let mut state = shared.state.lock();
-        if let State::Waiting(waker) = &mut *state {
+        if let State::Waiting(Waiting { waiter, .. }) = &mut *state {
             // (1)
-            if waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            if waiter.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
-            let previous = waker.replace(cx.waker().clone());
+            let previous = waiter.replace(cx.waker().clone());
             drop(state);
             drop(previous); // may run foreign code, hence after unlocking
             return Poll::Pending;
@@ -213,7 +233,10 @@ impl<T, E: From<Lost>> Future for Completion<T, E> {
 impl<T, E> Drop for Completion<T, E> {
     fn drop(&mut self) {
         let Inner::Shared(shared) = &self.inner else { return };
-        let left_over = mem::replace(&mut *shared.state.lock(), State::Abandoned); // (4)
+        let mut left_over = mem::replace(&mut *shared.state.lock(), State::Abandoned); // (4)
+        if let State::Waiting(Waiting { driver, .. }) = &mut left_over {
+            wake(driver.take(), Fault::CompletionLeavesSilently);
+        }
         drop(left_over); // a waker or a result: foreign code, hence after unlocking
     }
 }

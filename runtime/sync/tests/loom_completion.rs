@@ -41,6 +41,26 @@ fn waiter_is_told(complete: bool) {
     }
 }
 
+/// A driver that waits until nobody waits for it.
+fn driver_is_told_of_the_leaver() {
+    let (signaller, completion) = completion::<u32, Lost>();
+    let waiter = thread::spawn(move || drop(completion));
+    block_on(std::future::poll_fn(|cx| signaller.poll_abandoned(cx)));
+    assert!(signaller.is_abandoned());
+    waiter.join().unwrap();
+}
+
+#[test]
+fn the_waiter_leaves_while_the_driver_waits_for_that() {
+    explore("completion: leave, poll_abandoned", TWO_THREADS, 10, driver_is_told_of_the_leaver);
+}
+
+#[test]
+fn silent_leaver_is_found() {
+    let test = "silent_leaver_is_found";
+    refute(test, Fault::CompletionLeavesSilently, TWO_THREADS, &["deadlock"], driver_is_told_of_the_leaver);
+}
+
 #[test]
 fn complete_against_block_on() {
     explore("completion: complete, block_on", TWO_THREADS, 46, result_reaches_the_waiter);
