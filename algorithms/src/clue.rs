@@ -41,7 +41,7 @@ pub use clusterize::{clusterize, validate};
 pub use config::{ClueConfig, ClueError};
 pub use density::compute_density;
 pub use nearest_higher::find_nearest_higher;
-pub use offload::{Clue, CluePoints, ClueStep};
+pub use offload::{Clue, CluePoints, ClueRequest, ClueStep};
 pub use points::{CluePoint, ClueResult, Point, Points};
 pub use seeds::mark_seeds;
 pub use tiles::{Grid, Tiles, compute_tile_keys, plan_grids};

@@ -61,6 +61,7 @@
 //! What is *absent*: hits, tracks, events; batches; any waiting protocol (those are in `asynchrotron-sync`).
 #![forbid(unsafe_code)]
 
+mod batched;
 pub mod columns;
 mod device;
 mod devices;
@@ -74,6 +75,7 @@ mod job;
 mod step;
 
 pub use asynchrotron_sync::{Closed, Completion, Lane, LanePool};
+pub use batched::{BatchStep, OnDevice, default_policy};
 pub use columns::{Columns, Offsets};
 pub use device::{Capability, Device, DeviceKind, LaneId};
 pub use devices::{Absent, DeviceConfig, Devices, SelectError};

@@ -1,6 +1,7 @@
 use super::{ClueConfig, ClueError, ClueResult, Points, clusterize};
+use asynchrotron::batch::{BatchConfig, Batcher};
 use asynchrotron::{EventContext, Result};
-use asynchrotron_devices::{Device, Offsets, Step};
+use asynchrotron_devices::{BatchStep, Columns, Device, Offsets, OnDevice, Step, default_policy};
 use std::sync::Arc;
 
 /// CLUE on a device: the same type whichever device it is. Cheap to clone.
@@ -27,10 +28,7 @@ use std::sync::Arc;
 ///
 /// let mut chain = Chain::new("clue");
 /// let points = chain.source::<Points>("points");
-/// let clusters = chain.algorithm("clusterize", (points,), move |ctx: EventContext, points: Arc<Points>| {
-///     let clue = clue.clone();
-///     async move { clue.clusterize(&ctx, points).await }
-/// });
+/// let clusters = chain.offload("clusterize", (points,), clue.batcher());
 /// chain.sink("check", clusters, |_, clusters: Arc<ClueResult>| {
 ///     ensure!(clusters.cluster() == [0, 0, -1]);
 ///     Ok(())
@@ -43,40 +41,57 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Clue {
-    step: Arc<ClueStep>,
-    device: Arc<dyn Device>,
+    batcher: Batcher<OnDevice<ClueStep>>,
 }
 
 impl Clue {
-    /// CLUE with this configuration, on this device.
+    /// CLUE with this configuration, on this device, in the batches that [suit](default_policy) the device.
     ///
     /// # Errors
     /// [`ClueError::Config`] if a choice makes no sense.
     pub fn new(config: ClueConfig, device: Arc<dyn Device>) -> Result<Self, ClueError> {
-        Ok(Self { step: Arc::new(ClueStep::new(config)?), device })
+        let batches = BatchConfig::default().with_policy(default_policy(&*device));
+        Self::batched(config, device, batches)
     }
 
-    /// Clusters the points of one event.
+    /// CLUE with this configuration, on this device, in batches of this kind. A row is a point.
+    ///
+    /// # Errors
+    /// [`ClueError::Config`] if a choice makes no sense.
+    pub fn batched(
+        config: ClueConfig,
+        device: Arc<dyn Device>,
+        batches: BatchConfig,
+    ) -> Result<Self, ClueError> {
+        Ok(Self { batcher: OnDevice::batcher(ClueStep::new(config)?, device, batches) })
+    }
+
+    /// Clusters the points of one event. The chain must say that the algorithm [uses](asynchrotron::Chain::uses)
+    /// [`batcher`](Self::batcher).
     ///
     /// # Errors
     /// [`DeviceError`](asynchrotron_devices::DeviceError): the device's, or with a [`ClueError`] as its cause if a point
     /// makes no sense.
     ///
     /// # Cancel safety
-    /// May be dropped at any time: see [`run`](asynchrotron_devices::Device#method.run). The device lets go of the points
-    /// when it is done with them.
-    pub async fn clusterize(&self, _ctx: &EventContext, points: Arc<Points>) -> Result<ClueResult> {
-        Ok(self.device.run(&self.step, CluePoints::single(points)).await?)
+    /// May be dropped at any time: see [`Batcher::submit`]. The device lets go of the points when it is done with them.
+    pub async fn clusterize(&self, ctx: &EventContext, points: Arc<Points>) -> Result<ClueResult> {
+        self.batcher.submit(ctx, ClueRequest(points)).await
+    }
+
+    /// What collects the points of many events.
+    pub fn batcher(&self) -> &Batcher<OnDevice<ClueStep>> {
+        &self.batcher
     }
 
     /// What is computed.
     pub fn config(&self) -> &ClueConfig {
-        self.step.config()
+        self.batcher.offload().step().config()
     }
 
     /// Where it is computed.
     pub fn device(&self) -> &Arc<dyn Device> {
-        &self.device
+        self.batcher.offload().device()
     }
 }
 
@@ -118,8 +133,58 @@ impl Step for ClueStep {
         size_of::<[f32; 3]>() * input.points.len() + size_of_val(input.events.as_slice())
     }
 
+    /// All points are outliers.
+    fn placeholder(&self, input: &CluePoints) -> Option<ClueResult> {
+        let mut result = ClueResult::with_len(input.points.len());
+        let (.., nearest_higher, _, cluster) = result.columns_mut();
+        nearest_higher.fill(-1);
+        cluster.fill(-1);
+        Some(result)
+    }
+
     fn on_host(&self, input: CluePoints) -> Result<ClueResult> {
         Ok(clusterize(&self.config, &input.points, &input.events)?)
+    }
+}
+
+/// The points of one event, to be clustered.
+#[derive(Clone, Debug)]
+pub struct ClueRequest(pub Arc<Points>);
+
+impl From<(Arc<Points>,)> for ClueRequest {
+    fn from((points,): (Arc<Points>,)) -> Self {
+        Self(points)
+    }
+}
+
+impl BatchStep for ClueStep {
+    type Request = ClueRequest;
+    type Reply = ClueResult;
+    type Parts = Offsets;
+
+    fn request_rows(&self, request: &ClueRequest) -> usize {
+        request.0.len()
+    }
+
+    fn request_bytes(&self, request: &ClueRequest) -> usize {
+        size_of::<[f32; 3]>() * request.0.len() + size_of::<u32>()
+    }
+
+    fn pack(&self, requests: &[&ClueRequest], _rows: usize) -> (CluePoints, Offsets) {
+        let input = match requests {
+            [only] => CluePoints::single(only.0.clone()),
+            many => {
+                let events: Vec<&Points> = many.iter().map(|request| &*request.0).collect();
+                let (points, events) = Points::concat(&events);
+                CluePoints { points: Arc::new(points), events }
+            }
+        };
+        let parts = input.events.clone();
+        (input, parts)
+    }
+
+    fn unpack(&self, output: ClueResult, parts: Offsets) -> Vec<ClueResult> {
+        if parts.len() == 1 { vec![output] } else { output.split(&parts) }
     }
 }
 
@@ -145,7 +210,7 @@ mod tests {
     use super::*;
     use crate::clue::Point;
     use asynchrotron::{Chain, Config, OnError, Scheduler, Then, source};
-    use asynchrotron_devices::{Columns, DeviceConfig, DeviceError, Devices};
+    use asynchrotron_devices::{DeviceConfig, DeviceError, Devices};
     use std::sync::Mutex;
 
     fn config() -> ClueConfig {
@@ -177,7 +242,7 @@ mod tests {
         let errors = Arc::new(Mutex::new(Vec::new()));
         let mut chain = Chain::new("clue");
         let event = chain.source::<Points>("points");
-        let seen = errors.clone();
+        let (seen, using) = (errors.clone(), clue.clone());
         let clusters = chain.algorithm("clue", (event,), move |ctx: EventContext, event: Arc<Points>| {
             let (clue, seen) = (clue.clone(), seen.clone());
             async move {
@@ -190,6 +255,7 @@ mod tests {
                 result
             }
         });
+        chain.uses(clusters, using.batcher());
         chain.sink("out", clusters, |_, _: Arc<ClueResult>| Ok(()));
         let events = [points(&[0.0, 0.5]), points(&[0.0, f32::INFINITY]), points(&[1.0])];
         let config =

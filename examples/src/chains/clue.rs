@@ -4,7 +4,7 @@ mod toy;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use asynchrotron::{Chain, EventContext, EventId, Result};
+use asynchrotron::{Chain, EventId, Result};
 use asynchrotron_algorithms::clue::{Clue, ClueConfig, ClueResult, Points};
 
 pub(crate) use self::toy::GENERATOR;
@@ -76,10 +76,7 @@ fn build(settings: &Settings) -> Result<Built> {
     let clue = clue.map_err(|error| usage!("{error}"))?;
     let mut chain = Chain::new("clue");
     let points = chain.source::<Points>("points");
-    let clusters = chain.algorithm("clusterize", (points,), move |ctx: EventContext, points: Arc<Points>| {
-        let clue = clue.clone();
-        async move { clue.clusterize(&ctx, points).await }
-    });
+    let clusters = chain.offload("clusterize", (points,), clue.batcher());
 
     let counts = Arc::new(Mutex::new(Counts::default()));
     let counted = counts.clone();

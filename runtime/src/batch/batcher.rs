@@ -32,12 +32,13 @@ use crate::time::Clock;
 /// # Examples
 ///
 /// ```
-/// # use asynchrotron::batch::{BatchConfig, Batcher, Lane, LanePool, Lost, Offload};
+/// # use asynchrotron::batch::{BatchConfig, Batcher, Lane, LanePool, Lost, Offload, Trouble};
 /// # struct Double { lanes: LanePool<()> }
 /// # impl Offload for Double {
 /// #     type Request = u64; type Reply = u64; type Error = Failed; type Lane = ();
 /// #     fn name(&self) -> &str { "double" }
 /// #     fn rows(&self, _: &u64) -> usize { 1 }
+/// #     fn trouble(&self, trouble: Trouble) -> Failed { Failed(trouble.to_string()) }
 /// #     fn lanes(&self) -> &LanePool<()> { &self.lanes }
 /// #     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
 /// #         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
@@ -49,7 +50,6 @@ use crate::time::Clock;
 /// # #[derive(Clone, Debug)]
 /// # struct Failed(String);
 /// # impl From<Lost> for Failed { fn from(lost: Lost) -> Self { Failed(lost.to_string()) } }
-/// # impl From<String> for Failed { fn from(text: String) -> Self { Failed(text) } }
 /// # impl std::fmt::Display for Failed {
 /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(&self.0) }
 /// # }

@@ -28,7 +28,7 @@ use asynchrotron_sync::{Batch, Lane, Taken};
 use super::batcher::{Core, Request, nanoseconds};
 use super::crowd::JobSide;
 use super::decide::{Action, CloseReason};
-use super::offload::{Offload, Remedy, wrong_number};
+use super::offload::{Offload, Remedy, Trouble};
 use crate::failure::panic_message;
 use crate::lock::lock;
 use crate::timeline::Slice;
@@ -106,7 +106,7 @@ fn refuse<O: Offload>(core: &Core<O>, job: &JobSide) {
     for slot in requests.iter().filter_map(|taken| taken.member) {
         job.others().for_each(|other| other.unblock(slot));
     }
-    let error = O::Error::from(format!("the lanes of `{}` are closed", core.offload.name()));
+    let error = core.offload.trouble(Trouble::Closed);
     batch.end(requests.into_iter().map(|taken| (taken, Err(error.clone()))), nanoseconds(&job.clock));
 }
 
@@ -138,7 +138,7 @@ impl<O: Offload> Run<O> {
                 continue;
             }
             let Some(lane) = self.lane(&mut lane).await else {
-                self.answer(&batch, part, |core| Err(O::Error::from(closed(core))));
+                self.answer(&batch, part, |core| Err(core.offload.trouble(Trouble::Closed)));
                 continue;
             };
             match self.attempt(lane, &part).await {
@@ -203,7 +203,7 @@ impl<O: Offload> Run<O> {
         let batch: Vec<&O::Request> = part.iter().map(|taken| &taken.request.value).collect();
         // Unwind safety: the lane is gone either way, and requests are shared and immutable.
         let panicked = |panic: Box<dyn std::any::Any + Send>| {
-            Err(O::Error::from(format!("`{}` panicked: {}", offload.name(), panic_message(&*panic))))
+            Err(offload.trouble(Trouble::Panicked(panic_message(&*panic))))
         };
         let started = catch_unwind(AssertUnwindSafe(|| offload.start(lane, &batch, rows)));
         drop(batch);
@@ -224,7 +224,7 @@ impl<O: Offload> Run<O> {
         }
         let replies = result?;
         if replies.len() != part.len() {
-            return Err(O::Error::from(wrong_number(offload.name(), part.len())));
+            return Err(offload.trouble(Trouble::WrongReplies));
         }
         self.core.learn(rows, end.saturating_sub(begin));
         Ok(replies)
@@ -260,10 +260,6 @@ impl<O: Offload> Run<O> {
             slice(begin, end).emit(&format!("{name}: on device"), event);
         }
     }
-}
-
-fn closed<O: Offload>(core: &Core<O>) -> String {
-    format!("the lanes of `{}` are closed", core.offload.name())
 }
 
 /// Requests that have been with too many dying lanes, and the others.

@@ -45,6 +45,6 @@ pub use batcher::Batcher;
 pub use cost::Cost;
 pub(crate) use crowd::{Crowd, JobSide, Phase, Presence};
 pub use decide::CloseReason;
-pub use offload::{Offload, Remedy};
+pub use offload::{Offload, Remedy, Trouble};
 pub use policy::{BatchConfig, BatchPolicy};
 pub use report::BatcherReport;

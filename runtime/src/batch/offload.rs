@@ -1,5 +1,7 @@
 //! [`Offload`]: how a batch of requests is packed, run and unpacked.
 
+use std::fmt;
+
 use asynchrotron_sync::{Lane, LanePool, Lost};
 
 /// An algorithm that runs somewhere else, many requests at a time: how its requests are packed into a batch, run on a
@@ -12,7 +14,7 @@ use asynchrotron_sync::{Lane, LanePool, Lost};
 /// A "device" that doubles numbers at once:
 ///
 /// ```
-/// use asynchrotron::batch::{Lane, LanePool, Lost, Offload};
+/// use asynchrotron::batch::{Lane, LanePool, Lost, Offload, Trouble};
 ///
 /// struct Double { lanes: LanePool<()> }
 ///
@@ -24,6 +26,7 @@ use asynchrotron_sync::{Lane, LanePool, Lost};
 ///
 ///     fn name(&self) -> &str { "double" }
 ///     fn rows(&self, _: &u64) -> usize { 1 }
+///     fn trouble(&self, trouble: Trouble) -> Failed { Failed(trouble.to_string()) }
 ///     fn lanes(&self) -> &LanePool<()> { &self.lanes }
 ///     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
 ///         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
@@ -36,7 +39,6 @@ use asynchrotron_sync::{Lane, LanePool, Lost};
 /// #[derive(Clone, Debug)]
 /// struct Failed(String);
 /// impl From<Lost> for Failed { fn from(lost: Lost) -> Self { Failed(lost.to_string()) } }
-/// impl From<String> for Failed { fn from(text: String) -> Self { Failed(text) } }
 /// impl std::fmt::Display for Failed {
 ///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(&self.0) }
 /// }
@@ -47,9 +49,8 @@ pub trait Offload: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
     /// What it gets.
     type Reply: Send + 'static;
-    /// What a submission fails with; given to every request that it concerns. Made of text, it is a failure that the batcher
-    /// itself found.
-    type Error: std::error::Error + Clone + From<Lost> + From<String> + Send + Sync + 'static;
+    /// What a submission fails with; given to every request that it concerns.
+    type Error: std::error::Error + Clone + From<Lost> + Send + Sync + 'static;
     /// What a lane is.
     type Lane: Send + 'static;
 
@@ -90,16 +91,18 @@ pub trait Offload: Send + Sync + 'static {
         request: Self::Request,
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send {
         async move {
-            let closed = |_| Self::Error::from(format!("the lanes of `{}` are closed", self.name()));
-            let lane = self.lanes().take().await.map_err(closed)?;
+            let lane = self.lanes().take().await.map_err(|_| self.trouble(Trouble::Closed))?;
             let rows = self.rows(&request);
             let mut replies = self.start(lane, &[&request], rows).await?;
             match (replies.pop(), replies.is_empty()) {
                 (Some(reply), true) => Ok(reply),
-                _ => Err(Self::Error::from(wrong_number(self.name(), 1))),
+                _ => Err(self.trouble(Trouble::WrongReplies)),
             }
         }
     }
+
+    /// The error for what the batcher itself found.
+    fn trouble(&self, trouble: Trouble) -> Self::Error;
 
     /// What can be done about a failure. [`Remedy::Split`] by default.
     fn remedy(&self, _error: &Self::Error) -> Remedy {
@@ -119,6 +122,24 @@ pub enum Remedy {
     Fail,
 }
 
-pub(crate) fn wrong_number(name: &str, requests: usize) -> String {
-    format!("`{name}` did not give one reply for each of {requests} requests")
+/// What a batcher finds wrong by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The lanes are closed, or the last one has died.
+    Closed,
+    /// Packing or unpacking panicked, with this message.
+    Panicked(String),
+    /// There was not one reply for each request.
+    WrongReplies,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the lanes are closed"),
+            Self::Panicked(message) => write!(f, "packing or unpacking panicked: {message}"),
+            Self::WrongReplies => f.write_str("there was not one reply for each request"),
+        }
+    }
 }

@@ -4,7 +4,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asynchrotron::batch::{BatchConfig, BatchPolicy, Batcher, Lane, LanePool, Lost, Offload, Remedy};
+use asynchrotron::batch::{
+    BatchConfig, BatchPolicy, Batcher, Lane, LanePool, Lost, Offload, Remedy, Trouble,
+};
 use asynchrotron::time::Clock;
 
 /// What one submission fails with.
@@ -19,12 +21,6 @@ pub enum Failed {
 impl From<Lost> for Failed {
     fn from(lost: Lost) -> Self {
         Failed::Other(lost.to_string())
-    }
-}
-
-impl From<String> for Failed {
-    fn from(text: String) -> Self {
-        Failed::Other(text)
     }
 }
 
@@ -124,6 +120,10 @@ impl Offload for Square {
                 }
             }
         }
+    }
+
+    fn trouble(&self, trouble: Trouble) -> Failed {
+        Failed::Other(trouble.to_string())
     }
 
     fn remedy(&self, error: &Failed) -> Remedy {

@@ -85,11 +85,7 @@ pub(super) fn reconstruct_clusters(
                     Ok::<_, Error>(cell_points(&geometry, &cells))
                 },
             );
-            let groups =
-                chain.algorithm("clusterize", (points,), move |ctx: EventContext, points: Arc<Points>| {
-                    let clue = clue.clone();
-                    async move { clue.clusterize(&ctx, points).await }
-                });
+            let groups = chain.offload("clusterize", (points,), clue.batcher());
             Ok(chain.algorithm(
                 "measure",
                 (geometry, cells, groups),
