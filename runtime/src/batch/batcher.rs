@@ -102,9 +102,12 @@ pub(crate) struct Core<O: Offload> {
     pub(super) in_line: AtomicBool,
     drains: AtomicBool,
     /// Under `Fixed`: all batchers of the job, and the place of this one.
-    company: Mutex<Option<(Arc<[Arc<dyn Crowd>]>, usize)>>,
+    company: Mutex<Option<Company>>,
     job: Mutex<Option<Attached>>,
 }
+
+/// All batchers of a job, and the place of one.
+type Company = (Arc<[Arc<dyn Crowd>]>, usize);
 
 /// While a job uses the batcher.
 struct Attached {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use asynchrotron::{Chain, Error, EventContext, Handle, Result};
+use asynchrotron::{Chain, Error, Handle, Result};
 use asynchrotron_algorithms::calorimeter::{
     Calibration, CalorimeterEvent, Cells, Clustering, Generator, GeneratorConfig, Geometry, Pulses,
     Waveforms, calibrate, cell_points, clusterize_local_maxima, find_pulses, measure_clusters,
 };
-use asynchrotron_algorithms::clue::{Clue, ClueResult, Points};
+use asynchrotron_algorithms::clue::{Clue, ClueResult};
 use asynchrotron_devices::Device;
 
 use super::choices::{Choices, Clusterizer};
