@@ -12,7 +12,6 @@ use asynchrotron_algorithms::calorimeter::{Cells, Clustering, Quality};
 use self::choices::{Choices, PARAMETERS};
 use self::steps::{decoded, generated, reconstruct_cells, reconstruct_clusters};
 use super::{Generator as GeneratorRecipe, Recipe};
-use crate::device;
 use crate::io::{EventsParquet, ParquetSink, Readout, cluster_rows, event_rows};
 use crate::job::{Built, Job};
 use crate::options::Settings;
@@ -46,14 +45,13 @@ struct Seen {
 
 fn build(settings: &Settings) -> Result<Built> {
     let choices = Choices::of(settings.parameters());
-    let device = device::select(settings)?;
     let mut chain = Chain::new(RECIPE.name);
     let readout = match settings.input() {
         Some(_) => decoded(&mut chain),
         None => generated(&mut chain, settings.seed()),
     };
     let cells = reconstruct_cells(&mut chain, readout, &choices);
-    let clusters = reconstruct_clusters(&mut chain, cells, &choices, device)?;
+    let clusters = reconstruct_clusters(&mut chain, cells, &choices, settings)?;
 
     let seen = Arc::new(Mutex::new(Seen::default()));
     let counted = seen.clone();

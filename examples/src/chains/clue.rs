@@ -35,6 +35,7 @@ const PARAMETERS: &[Parameter] = &[
         "radius within which a point looks for its nearest higher",
     ),
     Parameter::number("y-period", "0", "unit of x", "period of y if it is an angle; 0: it is not"),
+    Parameter::batches("clusterize-batch"),
     Parameter {
         name: "points-per-tile",
         kind: Kind::Count,
@@ -72,7 +73,9 @@ impl Counts {
 }
 
 fn build(settings: &Settings) -> Result<Built> {
-    let clue = Clue::new(config(settings.parameters()), device::select(settings)?);
+    let device = device::select(settings)?;
+    let batches = settings.batches("clusterize-batch", &*device);
+    let clue = Clue::batched(config(settings.parameters()), device, batches);
     let clue = clue.map_err(|error| usage!("{error}"))?;
     let mut chain = Chain::new("clue");
     let points = chain.source::<Points>("points");

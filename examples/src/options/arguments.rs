@@ -59,6 +59,9 @@ pub(crate) struct RunArguments {
     /// The time in which the job runs: real, or simulated, which needs one thread and is meant for emulated devices
     #[arg(long, value_name = "CLOCK")]
     clock: Option<String>,
+    /// How requests of many events form batches: auto, off, greedy, size=N, delay=N:US, adaptive, adaptive=PRICE, fixed=N
+    #[arg(long, value_name = "POLICY")]
+    batch: Option<String>,
     /// Write results in the order of the input
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     ordered: Option<String>,
@@ -99,7 +102,7 @@ pub(crate) struct RunArguments {
 impl RunArguments {
     /// The general flags that were given.
     pub(crate) fn general(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let flags: [(&'static str, &Option<String>); 15] = [
+        let flags: [(&'static str, &Option<String>); 16] = [
             ("input", &self.input),
             ("output", &self.output),
             ("events", &self.events),
@@ -108,6 +111,7 @@ impl RunArguments {
             ("threads", &self.threads),
             ("slots", &self.slots),
             ("device", &self.device),
+            ("batch", &self.batch),
             ("clock", &self.clock),
             ("ordered", &self.ordered),
             ("deadline-ms", &self.deadline_ms),

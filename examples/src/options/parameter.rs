@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use asynchrotron::batch::BatchPolicy;
 use asynchrotron::{OnError, Result};
 
 use crate::error::{unknown, usage};
@@ -22,6 +23,12 @@ pub(crate) struct Parameter {
 }
 
 impl Parameter {
+    /// How the requests of an algorithm form batches.
+    pub(crate) const fn batches(name: &'static str) -> Self {
+        let doc = "how its requests form batches; nothing: as --batch";
+        Parameter { name, kind: Kind::Batches, default: "", unit: "", doc }
+    }
+
     pub(crate) const fn number(
         name: &'static str,
         default: &'static str,
@@ -40,7 +47,10 @@ pub(crate) enum Kind {
     Text,
     Choice(&'static [&'static str]),
     Policy,
+    Batches,
 }
+
+const BATCHES: &str = "auto, off, greedy, size=N, delay=N:US, adaptive, adaptive=PRICE or fixed=N";
 
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
@@ -58,6 +68,7 @@ impl Kind {
             Kind::Flag => "true or false".into(),
             Kind::Text => "text".into(),
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
+            Kind::Batches => BATCHES.into(),
             Kind::Policy => "stop, skip, quarantine=DIR, retry=N, or retry=N,skip and the like".into(),
         }
     }
@@ -69,6 +80,9 @@ impl Kind {
             Kind::Flag => text.parse().ok().map(Value::Flag),
             Kind::Text => (!text.is_empty()).then(|| Value::Text(text.into())),
             Kind::Choice(choices) => choices.contains(&text).then(|| Value::Text(text.into())),
+            Kind::Batches => {
+                (text == "auto" || text.parse::<BatchPolicy>().is_ok()).then(|| Value::Text(text.into()))
+            }
             Kind::Policy => text.parse::<OnError>().ok().map(|_| Value::Text(text.into())),
         }
     }
@@ -172,6 +186,12 @@ impl Values {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.get(name)
             .and_then(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None })
+    }
+
+    /// The parameters that say how batches form.
+    pub(crate) fn names_of_batches(&self) -> Vec<&'static str> {
+        let batches = self.declared.iter().filter(|parameter| matches!(parameter.kind, Kind::Batches));
+        batches.map(|parameter| parameter.name).collect()
     }
 
     /// One line of TOML for each value, with its meaning as a comment where `explained`.

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use asynchrotron::batch::BatchConfig;
 use asynchrotron::time::Clock;
 use asynchrotron::{Config, OnError, Result, read_quarantine};
+use asynchrotron_devices::{Device, default_policy};
 
 use super::arguments::{ParameterArguments, RunArguments};
 use super::file::ConfigFile;
@@ -28,6 +30,12 @@ pub(crate) const GENERAL: &[Parameter] = &[
     option("slots", Kind::Count, "0", "events in flight at most; 0: eight per thread"),
     option("device", Kind::Text, "auto", "where offloaded algorithms compute"),
     option("clock", Kind::Choice(&["real", "simulated"]), "real", "the time in which the job runs"),
+    option(
+        "batch",
+        Kind::Batches,
+        "auto",
+        "how requests of many events form batches; auto: what suits the device",
+    ),
     option("ordered", Kind::Flag, "false", "write results in the order of the input"),
     Parameter { unit: "ms", ..option("deadline-ms", Kind::Count, "", "give up an event after this time") },
     option("on-error", Kind::Policy, "stop", "stop, skip, quarantine=DIR, retry=N[,skip…]"),
@@ -42,6 +50,7 @@ const NO_INFLUENCE: &[&str] = &[
     "threads",
     "slots",
     "clock",
+    "batch",
     "warmup",
     "ordered",
     "deadline-ms",
@@ -160,6 +169,13 @@ impl Settings {
         &self.clock
     }
 
+    /// How the requests of an algorithm form batches: its own parameter, `--batch`, or what suits the device.
+    pub(crate) fn batches(&self, parameter: &str, device: &dyn Device) -> BatchConfig {
+        let chosen = self.parameters.text(parameter).or(self.general.text("batch"));
+        let policy = chosen.and_then(|text| text.parse().ok()).unwrap_or_else(|| default_policy(device));
+        BatchConfig::default().with_policy(policy)
+    }
+
     pub(crate) fn events(&self) -> Option<u64> {
         self.general.count("events")
     }
@@ -212,7 +228,12 @@ impl Settings {
     /// What determines the result, as TOML: to be kept with it.
     pub(crate) fn provenance(&self) -> String {
         let Settings { chain, general, parameters, .. } = self;
-        format!("{}[{chain}]\n{}", general.to_toml(false, NO_INFLUENCE), parameters.to_toml(false, &[]))
+        let no_influence = parameters.names_of_batches();
+        format!(
+            "{}[{chain}]\n{}",
+            general.to_toml(false, NO_INFLUENCE),
+            parameters.to_toml(false, &no_influence)
+        )
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         unit: "",
         doc: "how cells become clusters",
     },
+    Parameter::batches("clusterize-batch"),
     Parameter::number("pulse-threshold", "6", "ADC", "a pulse begins above this"),
     Parameter::number("cell-energy-min", "0.015", "GeV", "least energy of a cell"),
     Parameter::number("time-window", "30", "ns", "greatest distance of a cell from the trigger time"),

@@ -8,11 +8,12 @@ use asynchrotron_algorithms::calorimeter::{
     Waveforms, calibrate, cell_points, clusterize_local_maxima, find_pulses, measure_clusters,
 };
 use asynchrotron_algorithms::clue::{Clue, ClueResult};
-use asynchrotron_devices::Device;
 
 use super::choices::{Choices, Clusterizer};
+use crate::device;
 use crate::error::usage;
 use crate::io::{RawReadout, Readout};
+use crate::options::Settings;
 
 fn generator(seed: u64) -> Generator {
     Generator::new(GeneratorConfig { seed, ..GeneratorConfig::default() })
@@ -65,7 +66,7 @@ pub(super) fn reconstruct_clusters(
     chain: &mut Chain,
     cells: Handle<Cells>,
     choices: &Choices,
-    device: Arc<dyn Device>,
+    settings: &Settings,
 ) -> Result<Handle<Clustering>> {
     let geometry = chain.conditions("geometry", Arc::new(detector().geometry().clone()));
     match choices.clusters {
@@ -77,7 +78,9 @@ pub(super) fn reconstruct_clusters(
             },
         )),
         Clusterizer::Clue(config) => {
-            let clue = Clue::new(config.clue, device).map_err(|error| usage!("{error}"))?;
+            let device = device::select(settings)?;
+            let batches = settings.batches("clusterize-batch", &*device);
+            let clue = Clue::batched(config.clue, device, batches).map_err(|error| usage!("{error}"))?;
             let points = chain.algorithm(
                 "place_cells",
                 (geometry, cells),
