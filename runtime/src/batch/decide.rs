@@ -122,8 +122,9 @@ pub(crate) fn decide(config: &BatchConfig, knowledge: &Knowledge, state: &State)
     }
     let latest = match knowledge.cost {
         _ if queue.deadline == u64::MAX => u64::MAX,
-        Some(cost) => queue.deadline.saturating_sub(cost.of(config.padded(queue.rows)) as u64),
-        None => queue.deadline,
+        // Twice, because on the way back there is a worker to wait for, too.
+        Some(cost) => queue.deadline.saturating_sub(2 * cost.of(config.padded(queue.rows)) as u64),
+        None => queue.oldest.unwrap_or(now).midpoint(queue.deadline),
     };
     if now >= latest {
         return Action::Close(most, CloseReason::Deadline);

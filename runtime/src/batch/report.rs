@@ -61,10 +61,10 @@ impl fmt::Display for BatcherReport {
         let Self { name, policy, batches, requests, rows, .. } = self;
         writeln!(
             f,
-            "  batcher {name} ({policy}): {requests} requests ({rows} rows) in {batches} batches of {:.1} on average",
+            "  batcher {name} ({policy}): {requests} requests ({rows} rows) in {batches} batches of {:.2} on average",
             self.mean_requests()
         )?;
-        if *batches == 0 {
+        if *batches == 0 || *policy == BatchPolicy::Off {
             return Ok(());
         }
         let list = |parts: Vec<String>| parts.join(", ");
