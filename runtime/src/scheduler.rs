@@ -203,10 +203,11 @@ async fn run_phase<S: Source>(
     // Nobody is left out because others were quicker to begin.
     job.tally.slots.iter().for_each(|(_, seat)| seat.presence.expect());
     for (tally, seat) in &job.tally.slots {
-        let slot = run_slot(job.clone(), tally.clone(), seat.clone());
+        let (job, tally, seat) = (job.clone(), tally.clone(), seat.clone());
         let (running, clock) = (running.clone(), job.clock.clone());
         slots.spawn(async move {
-            slot.await;
+            // Called in here: a future that is moved into another one takes room twice.
+            run_slot(job, tally, seat).await;
             // The last one stops the clock before its worker can park.
             (running.fetch_sub(1, Relaxed) == 1).then(|| clock.hold())
         });

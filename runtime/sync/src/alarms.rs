@@ -18,7 +18,6 @@
 //! **while it sleeps until T, no alarm is earlier than T − slack.** `earliest` is a copy for those in passing, who may read it
 //! late: they then ring at their next chance, or the watch does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
 use std::task::Waker;
@@ -26,6 +25,7 @@ use std::time::Duration;
 
 use crate::broken::{self, Fault};
 use crate::facade::{Arc, AtomicU64, Condvar, Mutex, Ordering};
+use crate::timetable::Timetable;
 
 /// No alarm, no time: later than everything.
 const NEVER: u64 = u64::MAX;
@@ -38,7 +38,7 @@ const RUNG_AT_ONCE: usize = 16;
 
 struct State {
     /// By time, then in the order in which they were set.
-    set: BTreeMap<(u64, u64), Waker>,
+    set: Timetable<Waker>,
     next_number: u64,
     /// Until when the watch sleeps.
     watch_until: u64,
@@ -48,7 +48,7 @@ struct State {
 
 impl State {
     fn earliest(&self) -> u64 {
-        self.set.first_key_value().map_or(NEVER, |(&(at, _), _)| at)
+        self.set.first().unwrap_or(NEVER)
     }
 
     fn wanted(&self) -> u64 {
@@ -110,7 +110,7 @@ impl Alarms {
     /// No alarms.
     pub fn new() -> Self {
         let state =
-            State { set: BTreeMap::new(), next_number: 0, watch_until: AWAKE, slack: 0, closed: false };
+            State { set: Timetable::new(), next_number: 0, watch_until: AWAKE, slack: 0, closed: false };
         let (state, earliest) = (Mutex::new(state), AtomicU64::new(NEVER));
         Alarms { shared: Arc::new(Shared { state, earliest, called: Condvar::new() }) }
     }
@@ -163,8 +163,10 @@ impl Alarms {
             let mut due = [const { None }; RUNG_AT_ONCE];
             let mut state = self.shared.state.lock();
             for place in &mut due {
-                let Some(first) = state.set.first_entry().filter(|first| first.key().0 <= now) else { break };
-                *place = Some(first.remove());
+                *place = state.set.pop(now);
+                if place.is_none() {
+                    break;
+                }
             }
             if broken::is(Fault::AlarmRingForgetsRest) {
                 self.shared.earliest.store(NEVER, Ordering::Relaxed);
@@ -272,7 +274,7 @@ impl Alarm {
 
     /// Whether it has rung. Its waker may be about to be woken.
     pub fn has_rung(&self) -> bool {
-        self.shared.as_ref().is_none_or(|shared| !shared.state.lock().set.contains_key(&self.key))
+        self.shared.as_ref().is_none_or(|shared| shared.state.lock().set.get_mut(self.key).is_none())
     }
 
     /// Rings without being kept. It cannot be cancelled any more.
@@ -285,7 +287,7 @@ impl Alarm {
     pub fn rewake(&self, waker: &Waker) -> bool {
         let Some(shared) = &self.shared else { return false };
         let mut state = shared.state.lock();
-        let Some(known) = state.set.get_mut(&self.key) else { return false };
+        let Some(known) = state.set.get_mut(self.key) else { return false };
         if known.will_wake(waker) {
             return true;
         }
@@ -300,7 +302,7 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
         let mut state = shared.state.lock();
-        let cancelled = state.set.remove(&self.key); // (2)
+        let cancelled = state.set.remove(self.key); // (2)
         if cancelled.is_some() {
             shared.publish(&state);
         }

@@ -42,6 +42,7 @@ mod lane_pool;
 mod pace;
 mod product_cell;
 mod ready_set;
+mod timetable;
 mod turnstile;
 #[allow(unsafe_code)] // a marked file: the value slot of a ProductCell
 mod write_once;
