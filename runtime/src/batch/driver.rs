@@ -29,6 +29,7 @@ use super::batcher::{Core, Request, nanoseconds};
 use super::crowd::JobSide;
 use super::decide::{Action, CloseReason};
 use super::offload::{Offload, Remedy, Trouble};
+use super::stamp::Stamped;
 use crate::failure::panic_message;
 use crate::lock::lock;
 use crate::timeline::Slice;
@@ -207,18 +208,17 @@ impl<O: Offload> Run<O> {
         };
         let started = catch_unwind(AssertUnwindSafe(|| offload.start(lane, &batch, rows)));
         drop(batch);
-        let result = match started {
+        let (result, end) = match started {
             Ok(future) => {
-                let mut future = pin!(future);
+                let mut future = pin!(Stamped::new(future, &self.job.clock));
                 poll_fn(|cx| {
                     catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
-                        .unwrap_or_else(|panic| Poll::Ready(panicked(panic)))
+                        .unwrap_or_else(|panic| Poll::Ready((panicked(panic), self.now())))
                 })
                 .await
             }
-            Err(panic) => panicked(panic),
+            Err(panic) => (panicked(panic), self.now()),
         };
-        let end = self.now();
         if self.job.traced {
             self.trace(lane_number, part, rows, begin, end);
         }

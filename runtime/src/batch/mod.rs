@@ -39,6 +39,7 @@ mod fixed;
 mod offload;
 mod policy;
 mod report;
+mod stamp;
 
 pub use asynchrotron_sync::{Closed, Lane, LanePool, Lost};
 pub use batcher::Batcher;

@@ -4,7 +4,7 @@
 //! thread, number 1: two workers on one track. It also writes every argument as text. So its stream is taken apart at
 //! the line ends, and each record is written again: workers in order from 100, other threads from 1000, numbers as numbers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -25,8 +25,8 @@ pub(super) struct ChromeWriter {
     trouble: Trouble,
     line: Vec<u8>,
     threads: HashMap<u64, u64>,
-    /// Tracks of slots and lanes that have their names.
-    tracks: HashSet<(u64, u64)>,
+    /// Tracks of slots and lanes, and where their last slice ends.
+    tracks: HashMap<(u64, u64), f64>,
     empty: bool,
 }
 
@@ -38,7 +38,7 @@ impl ChromeWriter {
             trouble,
             line: Vec::new(),
             threads: HashMap::new(),
-            tracks: HashSet::new(),
+            tracks: HashMap::new(),
             empty: true,
         };
         writer.record(&json!({"ph": "M", "pid": 1, "name": "process_name", "args": {"name": "workers"}}));
@@ -84,14 +84,24 @@ impl ChromeWriter {
         let us = |name: &str| arguments[name].as_f64().unwrap_or_default() * 1e-3;
         let (track, number) = (arguments["track"].as_str().unwrap_or_default(), arguments["number"].as_u64());
         let (process, number) = (if track == "lane" { LANES } else { SLOTS }, number.unwrap_or_default());
-        if self.tracks.insert((process, number)) {
+        if !self.tracks.contains_key(&(process, number)) {
             let name = |what: &str, name: String| json!({"ph": "M", "pid": process, "tid": FIRST_TRACK + number, "name": what, "args": {"name": name}});
             self.record(&name("process_name", format!("{track}s")));
             self.record(&name("thread_name", format!("{track} {number}")));
         }
+        // A lane is given back before it is known that it is free, and an event can wait for two things at once: slices may
+        // overlap a little. Perfetto would drop the second one.
+        let last_end = self.tracks.entry((process, number)).or_default();
+        let begin = record["ts"].as_f64().unwrap_or_default() - us("ago_ns");
+        let end = begin + us("ns");
+        let begin = begin.max(*last_end);
+        if end < begin {
+            return;
+        }
+        *last_end = end;
         let mut slice = json!({
             "ph": "X", "pid": process, "tid": FIRST_TRACK + number, "name": arguments["slice"],
-            "ts": record["ts"].as_f64().unwrap_or_default() - us("ago_ns"), "dur": us("ns"), "args": {},
+            "ts": begin, "dur": end - begin, "args": {},
         });
         if !arguments["event"].is_null() {
             slice["args"]["event"] = arguments["event"].clone();
