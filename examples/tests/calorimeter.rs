@@ -47,6 +47,47 @@ fn events_from_a_file_give_what_the_same_events_in_memory_give() {
 }
 
 #[test]
+fn output_does_not_depend_on_how_batches_form() {
+    let folder = Folder::new();
+    folder.run("run calorimeter --events 30 --ordered --output host.parquet").assert_ok();
+    let expected = parquet_rows(&folder.path("host.parquet"));
+    let policies = ["off", "greedy", "size=7", "delay=5:300", "adaptive", "fixed=8"];
+    for (policy, threads) in policies.into_iter().flat_map(|policy| [(policy, 1), (policy, 4)]) {
+        let name = format!("{policy}-{threads}.parquet");
+        let flags = format!("--batch {policy} --threads {threads} --slots {} --output {name}", 16 / threads);
+        folder
+            .run(&format!("run calorimeter --events 30 --ordered --device emulated:lanes=2 {flags}"))
+            .assert_ok();
+        assert_eq!(parquet_rows(&folder.path(&name)), expected, "{name}");
+    }
+    // The files are the same to the byte: how batches form is no part of what a result comes from.
+    let bytes = |name: &str| std::fs::read(folder.path(name)).unwrap();
+    assert!(bytes("off-1.parquet") == bytes("adaptive-4.parquet"));
+    let flags = "--batch off -P clusterize-batch=size=4 --output own.parquet";
+    let own = folder.run(&format!("run calorimeter --events 30 --ordered --device emulated:lanes=2 {flags}"));
+    assert!(own.assert_ok().stdout.contains("batcher clue (size=4): 30 requests"), "{own:#?}");
+    assert!(bytes("own.parquet") == bytes("off-1.parquet"));
+}
+
+#[test]
+fn an_emulated_device_that_fails_costs_what_it_must_and_nothing_hangs() {
+    let folder = Folder::new();
+    let run = |device: &str, flags: &str| {
+        folder.run(&format!("run calorimeter --events 60 --device emulated:lanes=2,{device} {flags}"))
+    };
+    // One failed submission is tried again in halves; a lost lane is one less.
+    for fault in ["fail-nth=2", "lose-lane-nth=2", "memory-rows=200"] {
+        let ran = run(fault, "--batch size=4");
+        assert!(ran.assert_ok().stdout.starts_with("Processed 60 events"), "{fault}: {ran:#?}");
+    }
+    run("fail-nth=2,sticky=true", "").assert_fails(1, &["event ", "clusterize", "device `emulated"]);
+    let skipped = run("fail-nth=2,sticky=true", "--on-error skip");
+    assert!(skipped.assert_ok().stdout.contains("events failed"), "{skipped:#?}");
+    let hung = run("hang-nth=2", "--on-error skip --deadline-ms 200 --batch size=4");
+    assert!(hung.assert_ok().stdout.contains("4 events failed (4 of them timed out)"), "{hung:#?}");
+}
+
+#[test]
 fn output_does_not_depend_on_threads_and_slots() {
     let folder = Folder::new();
     for (threads, slots) in [(1, 1), (1, 64), (2, 1), (2, 64)] {

@@ -24,6 +24,10 @@ fn unknown_names_are_answered_with_the_nearest_and_all_known_ones() {
         ],
     );
     folder.run("run calorimeter --events 1 --device hots").assert_fails(2, &["--device", "`hots`", "`host`"]);
+    folder
+        .run("run calorimeter --events 1 --batch size=0")
+        .assert_fails(2, &["--batch", "delay=N:US", "`size=0`"]);
+    folder.run("run clue -P clusterize-batch=big --input x").assert_fails(2, &["clusterize-batch", "`big`"]);
     folder.run("run calorimeter --events 1 --device cuda").assert_fails(1, &["`cuda` is not here"]);
 }
 

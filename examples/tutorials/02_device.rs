@@ -21,10 +21,7 @@ fn main() -> Result<()> {
     let mut chain = Chain::new("device");
     let points = chain.source::<Points>("points");
     // Suspends while the device works; its worker takes another event meanwhile.
-    let clusters = chain.algorithm("clusterize", (points,), move |ctx: EventContext, points: Arc<Points>| {
-        let clue = clue.clone();
-        async move { clue.clusterize(&ctx, points).await }
-    });
+    let clusters = chain.offload("clusterize", (points,), clue.batcher());
     // Demands the clusters, by `ctx.get`, only of points that lie close together: CLUE does not run for the others.
     let count =
         chain.algorithm("count", (points,), move |ctx: EventContext, points: Arc<Points>| async move {
