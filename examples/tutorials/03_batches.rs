@@ -30,7 +30,7 @@ fn run(policy: &str) -> Result<Report> {
     let clusters = chain.offload("clusterize", (points,), clue.batcher());
     chain.sink("drop", clusters, |_, _| Ok(()));
     let config = Config { slots: 64, clock, ..Config::default() };
-    Ok(Scheduler::new(config).run(chain, source::from_iter((0..10_000).map(event)))?)
+    Ok(Scheduler::new(config).run(chain, source::from_iter((0..3000).map(event)))?)
 }
 
 fn main() -> Result<()> {

@@ -55,7 +55,12 @@
 //!
 //! **Bounds.** No more events are in flight than there are slots, and no event is read before there is a slot for it. A
 //! slow sink, or one that must wait for an earlier event because the job is ordered, keeps slots occupied, and so holds the
-//! source back. There are no other queues.
+//! source back. The queue of a [batcher](batch) holds no more than events in flight have asked for. There are no other queues.
+//!
+//! **Batches.** A request to a [batcher](batch) is held only while an event in flight can still join its batch, or while no
+//! lane is free. A failed batch is split until the guilty request stands alone. Which requests shared a batch has no influence
+//! on anything but time, if the device computes each of them for itself; where it does not,
+//! [`fixed=N`](batch::BatchPolicy::Fixed) makes that a function of the events' numbers alone.
 //!
 //! **Order.** Events get to a sink one at a time; in the order of the source if the sink is
 //! [ordered](Chain::ordered_sink) or the job is ([`Config::ordered`]), else in that in which they finish. Events that fail are
@@ -73,7 +78,7 @@
 //! [stop](Stop), or when an event or sink fails for good. In every case the events in flight are finished first, and then
 //! [`Sink::finish`] is called for each sink. What was handed to a sink stays.
 //!
-//! **Results** do not depend on the number of workers and slots, nor on tracing.
+//! **Results** do not depend on the number of workers, slots and lanes, on how batches formed, nor on tracing.
 //!
 //! # Today's behaviour
 //!
@@ -90,6 +95,7 @@
 //! | `plan` | the chain, frozen for a run | which products the sinks demand |
 //! | `group` | the tasks and products of one event | when an algorithm is polled, and by whom |
 //! | `slot`, `feed`, `scheduler` | events in flight | policies, order, deadlines, the end |
+//! | [`batch`] | requests of many events, side by side | who can still come |
 //! | `failure`, `policy` | what goes wrong | causes and consequences |
 //! | [`time`](mod@time) | the clock: real or simulated | who rings |
 //! | `meter`, `tally`, `report`, [`timeline`] | where the time went | ticks |
