@@ -70,7 +70,8 @@ pub struct View {
     pub front: Option<((u64, u64), usize)>,
     /// Whether it is closed.
     pub closed: bool,
-    /// After a push: for how long its member had been counted, if it was.
+    /// After a push: for how long its member had been counted, if it was. `None` also if that began with a request that
+    /// was taken back or lost, of which nobody says when it was.
     pub approach: Option<u64>,
 }
 
@@ -118,8 +119,8 @@ struct Member {
     waiting: usize,
     /// Requests of it in other queues. Negative while the end of a block has overtaken its start.
     blocked: isize,
-    /// Since when it is counted, or was last.
-    since: u64,
+    /// Since when it is counted, or was last; `None` if nobody said.
+    since: Option<u64>,
 }
 
 impl Member {
@@ -165,8 +166,8 @@ impl<T, R, E> State<T, R, E> {
         }
     }
 
-    /// Changes a member; says since when it was counted, if it was.
-    fn member(&mut self, index: usize, now: u64, change: impl FnOnce(&mut Member)) -> Option<u64> {
+    /// Changes a member; says since when it was counted, if it was and that is known.
+    fn member(&mut self, index: usize, now: Option<u64>, change: impl FnOnce(&mut Member)) -> Option<u64> {
         if index >= self.members.len() {
             self.members.resize_with(index + 1, Member::default);
         }
@@ -174,7 +175,7 @@ impl<T, R, E> State<T, R, E> {
         let before = member.is_counted();
         change(member);
         let after = member.is_counted();
-        let since = before.then_some(member.since);
+        let since = member.since.filter(|_| before);
         if after && !before {
             member.since = now;
         }
@@ -194,7 +195,7 @@ impl<T, R, E> State<T, R, E> {
     }
 
     /// The request is answered, or its waiter has left; whoever comes first. Gives where it was in the queue.
-    fn settle(&mut self, place: Place, now: u64) -> Option<Option<Rank>> {
+    fn settle(&mut self, place: Place, now: Option<u64>) -> Option<Option<Rank>> {
         let note = &mut self.notes[place.index];
         if note.generation != place.generation {
             return None;
@@ -365,8 +366,8 @@ impl<T, R, E> BatchQueue<T, R, E> {
         state.arrivals += 1;
         let place = state.note(member, rank);
         state.insert(Taken { request, ticket, member, rank, place, signaller });
-        let since =
-            member.and_then(|member| state.member(member, ticket.pushed_at, |member| member.waiting += 1));
+        let since = member
+            .and_then(|member| state.member(member, Some(ticket.pushed_at), |member| member.waiting += 1));
         let approach = since.map(|since| ticket.pushed_at.saturating_sub(since));
         let view = View { approach, ..state.view() };
         drop(state);
@@ -425,14 +426,14 @@ impl<T, R, E> BatchQueue<T, R, E> {
     /// (6) The member has an event that may push.
     pub fn arrive(&self, member: usize, now: u64) -> View {
         let mut state = self.lock();
-        state.member(member, now, |member| member.coming = true);
+        state.member(member, Some(now), |member| member.coming = true);
         state.view()
     }
 
     /// (6) The member will not push before it arrives again.
     pub fn depart(&self, member: usize) -> View {
         let mut state = self.lock();
-        state.member(member, 0, |member| member.coming = false);
+        state.member(member, None, |member| member.coming = false);
         state.view()
     }
 
@@ -440,14 +441,14 @@ impl<T, R, E> BatchQueue<T, R, E> {
     /// undoes them: whoever pushes there can be overtaken by the driver that cuts.
     pub fn block(&self, member: usize) -> View {
         let mut state = self.lock();
-        state.member(member, 0, |member| member.blocked += 1);
+        state.member(member, None, |member| member.blocked += 1);
         state.view()
     }
 
     /// Undoes one [`block`](Self::block).
     pub fn unblock(&self, member: usize, now: u64) -> View {
         let mut state = self.lock();
-        state.member(member, now, |member| member.blocked -= 1);
+        state.member(member, Some(now), |member| member.blocked -= 1);
         state.view()
     }
 
@@ -480,7 +481,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
         let queue = std::mem::take(&mut state.queue);
         let members = queue.iter().filter_map(|queued| queued.member).collect();
         for queued in &queue {
-            state.settle(queued.place, 0);
+            state.settle(queued.place, None);
         }
         (state.rows, state.bytes) = (0, 0);
         state.recount();
@@ -596,7 +597,7 @@ impl<T, R, E> Batch<T, R, E> {
                 state.notes[taken.place.index].queued = Some(taken.rank);
                 state.insert(taken);
             } else {
-                state.settle(taken.place, 0);
+                state.settle(taken.place, None);
                 left.push(taken);
             }
         }
@@ -615,7 +616,7 @@ impl<T, R, E> Batch<T, R, E> {
         let mut state = self.queue.lock();
         state.running -= usize::from(last);
         for (taken, _) in &answers {
-            state.settle(taken.place, now);
+            state.settle(taken.place, Some(now));
         }
         let view = state.view();
         drop(state);
@@ -636,7 +637,7 @@ impl<T, R, E> Drop for Batch<T, R, E> {
         let mut state = self.queue.lock();
         state.running -= usize::from(!self.ended);
         for taken in &requests {
-            state.settle(taken.place, 0);
+            state.settle(taken.place, None);
         }
         let driver = state.poke();
         drop(state);
@@ -693,7 +694,7 @@ impl<T, R, E> Pushed<T, R, E> {
         let mut state = self.queue.lock();
         let (mut changed, mut removed) = (false, None);
         if let Some(place) = self.place.take()
-            && let Some(queued) = state.settle(place, 0)
+            && let Some(queued) = state.settle(place, None)
         {
             changed = true;
             if !broken::is(Fault::BatchKeepsLeaver) {

@@ -33,7 +33,7 @@ const TICKET: Ticket = Ticket { order: (0, 0), rows: 2, bytes: 3, pushed_at: 0, 
 
 fn with_members(members: usize) -> Queue {
     let queue = Queue::new();
-    (0..members).for_each(|member| _ = queue.arrive(member));
+    (0..members).for_each(|member| _ = queue.arrive(member, 0));
     queue
 }
 
@@ -61,10 +61,11 @@ fn react(queue: &Queue, view: View) {
 fn compute(mut batch: Batch<u64, u64, Lost>, computed: &Computed) -> View {
     let taken = batch.take_requests();
     computed.lock().unwrap().extend(taken.iter().map(|taken| taken.request));
-    batch.end(taken.into_iter().map(|taken| {
+    let answers = taken.into_iter().map(|taken| {
         let answer = Ok(10 * taken.request);
         (taken, answer)
-    }))
+    });
+    batch.end(answers, 0)
 }
 
 fn drive(queue: &Queue, until: Until) -> Computed {
@@ -120,7 +121,7 @@ fn assert_empty(queue: &Queue, members: usize) {
     assert_eq!((view.queued, view.rows, view.bytes, view.coming, view.running), (0, 0, 0, 0, 0), "left over");
     assert_eq!((view.oldest, view.deadline), (None, u64::MAX), "left over");
     for member in 0..members {
-        assert_eq!(queue.arrive(member).coming, member + 1, "left over: member {member} held up");
+        assert_eq!(queue.arrive(member, 0).coming, member + 1, "left over: member {member} held up");
     }
 }
 
@@ -265,13 +266,14 @@ fn cut_and_unblock(queue: &Queue, other: &Queue, computed: &Computed) {
     let Some(mut batch) = queue.cut(8) else { return };
     let taken = batch.take_requests();
     for taken in &taken {
-        other.unblock(taken.member.unwrap()); // whoever can come again makes nothing due
+        other.unblock(taken.member.unwrap(), 0); // whoever can come again makes nothing due
     }
     computed.lock().unwrap().extend(taken.iter().map(|taken| taken.request));
-    batch.end(taken.into_iter().map(|taken| {
+    let answers = taken.into_iter().map(|taken| {
         let answer = Ok(10 * taken.request);
         (taken, answer)
-    }));
+    });
+    batch.end(answers, 0);
 }
 
 /// Member 0 asks one queue and member 1 the other, and each queue could wait for the other's member.
@@ -291,7 +293,7 @@ fn wait_for_each_other(blocks_first: bool, leaves: bool) {
                 if leaves && member == 0 {
                     let (was_queued, _) = pushed.leave();
                     if was_queued {
-                        other.unblock(member);
+                        other.unblock(member, 0);
                     }
                 } else {
                     assert_eq!(block_on(pushed), Ok(10 * member as u64));
