@@ -11,9 +11,7 @@ use asynchrotron::prelude::*;
 use asynchrotron::time::Clock;
 use asynchrotron::{OnError, Then};
 use common::Collected;
-use common::device::{Failed, Number, Square};
-
-type Batches = Arc<std::sync::Mutex<Vec<Vec<u64>>>>;
+use common::device::{Batches, Failed, Number, Square};
 
 /// Runs events 0…events−1 through a batcher, in simulated time; gives the report, who got through, and the batches.
 fn run(device: Square, policy: BatchPolicy, events: u64) -> (Report, Vec<u64>, Vec<Vec<u64>>) {
@@ -234,7 +232,7 @@ fn events_that_give_up_in_the_queue_cost_the_device_nothing() {
         let sleep = sleeper.sleep(Duration::from_micros(10));
         async move {
             sleep.await;
-            ensure!(*number % 2 == 0, "gave up");
+            ensure!(number.is_multiple_of(2), "gave up");
             Ok(())
         }
     });

@@ -157,7 +157,7 @@ fn two_batchers_in_one_event_in_either_order() {
             let fourth = chain.algorithm("fourth", (number,), move |ctx: EventContext, number: Arc<u64>| {
                 let (one, other) = using.clone();
                 async move {
-                    let (first, second) = if *number % 2 == 0 { (one, other) } else { (other, one) };
+                    let (first, second) = if number.is_multiple_of(2) { (one, other) } else { (other, one) };
                     let square = first.submit(&ctx, Number(*number)).await?;
                     second.submit(&ctx, Number(square)).await
                 }
@@ -255,7 +255,7 @@ fn a_conditional_demand_that_never_comes() {
         let maybe =
             chain.algorithm("maybe", (number,), move |ctx: EventContext, number: Arc<u64>| async move {
                 suspend().await;
-                if *number % 3 == 0 { Ok::<_, Error>(*ctx.get(square).await?) } else { Ok(0) }
+                if number.is_multiple_of(3) { Ok::<_, Error>(*ctx.get(square).await?) } else { Ok(0) }
             });
         let collected = Collected::of(&mut chain, maybe);
         run(chain, &clock, threads, 8, 31);
@@ -311,7 +311,7 @@ fn an_ordered_sink_whose_turn_depends_on_who_is_queued() {
         // Only even events ask; odd ones finish at once, and wait for their turn behind an event that is queued.
         let maybe =
             chain.algorithm("maybe", (number,), move |ctx: EventContext, number: Arc<u64>| async move {
-                if *number % 2 == 0 { Ok::<_, Error>(*ctx.get(square).await?) } else { Ok(0) }
+                if number.is_multiple_of(2) { Ok::<_, Error>(*ctx.get(square).await?) } else { Ok(0) }
             });
         let collected = Collected::of(&mut chain, maybe);
         let mut last = None;
@@ -415,5 +415,5 @@ fn limits_in_requests_rows_and_bytes_hold_and_padding_is_counted() {
         assert!(batch.len() <= 6 && rows <= 8, "{batch:?}");
     }
     let batcher = &report.batchers[0];
-    assert!(batcher.padding > 0 && (batcher.rows + batcher.padding) % 4 == 0, "{report}");
+    assert!(batcher.padding > 0 && (batcher.rows + batcher.padding).is_multiple_of(4), "{report}");
 }

@@ -1,8 +1,8 @@
 //! The hand-written waiting protocols of Asynchrotron: everything that parks a task and must wake it again.
 //!
-//! Each protocol is one file, checked exhaustively by [loom](https://docs.rs/loom) in small models and at random by
-//! [shuttle](https://docs.rs/shuttle) in a large one (`runtime/sync/check` runs all of it). For that reason they live
-//! in a leaf crate without dependencies: `--cfg loom` reaches every crate of a build and must not meet an executor.
+//! Each protocol is one file, or one folder, checked exhaustively by [loom](https://docs.rs/loom) in small models and at
+//! random by [shuttle](https://docs.rs/shuttle) in a large one (`runtime/sync/check` runs all of it). For that reason they
+//! live in a leaf crate without dependencies: `--cfg loom` reaches every crate of a build and must not meet an executor.
 //!
 //! | type | who waits | for what |
 //! |---|---|---|
@@ -33,7 +33,6 @@ mod batch_queue;
 #[doc(hidden)]
 pub mod broken;
 mod completion;
-mod earliest;
 #[allow(unsafe_code)] // a marked file: the value behind a Gate
 mod exclusive;
 mod facade;

@@ -29,10 +29,11 @@ fn push_all(queue: &Queue, tickets: &[Ticket]) -> Vec<Pushed<u32, u32, Lost>> {
 
 fn answer(mut batch: Batch<u32, u32, Lost>) {
     let taken = batch.take_requests();
-    batch.end(taken.into_iter().map(|taken| {
+    let answers = taken.into_iter().map(|taken| {
         let answer = Ok(10 * taken.request);
         (taken, answer)
-    }));
+    });
+    batch.end(answers, 0);
 }
 
 #[test]
@@ -66,13 +67,14 @@ fn answers_reach_their_waiters_in_whatever_order_they_come() {
     let mut batch = queue.cut(3).unwrap();
     let mut taken = batch.take_requests();
     let last = taken.pop().unwrap();
-    let view = batch.answer([(last, Ok(2))]);
+    let view = batch.answer([(last, Ok(2))], 0);
     assert_eq!(view.running, 1);
     assert_eq!(bells.each_ref().map(|(bell, _)| bell.rings()), [0, 0, 1]);
-    let view = batch.end(taken.into_iter().rev().map(|taken| {
+    let answers = taken.into_iter().rev().map(|taken| {
         let answer = Ok(taken.request);
         (taken, answer)
-    }));
+    });
+    let view = batch.end(answers, 0);
     assert_eq!(view.running, 0);
     assert_eq!(bells.each_ref().map(|(bell, _)| bell.rings()), [1, 1, 1]);
     for (pushed, request) in pushed.iter_mut().zip(0..) {
@@ -215,7 +217,7 @@ fn put_back_into_a_closed_queue_is_given_back_and_lost() {
 #[test]
 fn leave_says_whether_it_was_still_queued() {
     let queue = Queue::new();
-    queue.arrive(0);
+    queue.arrive(0, 0);
     let (pushed, _) = queue.push(Some(0), 0, TICKET);
     let (was_queued, view) = pushed.leave();
     assert_eq!((was_queued, view.queued, view.coming), (true, 0, 1));
@@ -226,7 +228,7 @@ fn leave_says_whether_it_was_still_queued() {
     assert_eq!((was_queued, view.coming, view.running), (false, 1, 1));
     let taken = batch.take_requests().remove(0);
     assert!(taken.is_abandoned());
-    assert_eq!(batch.end([(taken, Ok(0))]).coming, 1);
+    assert_eq!(batch.end([(taken, Ok(0))], 0).coming, 1);
 
     let (pushed, _) = queue.push(Some(0), 0, TICKET);
     answer(queue.cut(1).unwrap());
@@ -237,14 +239,14 @@ fn leave_says_whether_it_was_still_queued() {
 #[test]
 fn member_is_counted_while_it_can_come_and_nothing_holds_it_up() {
     let queue = Queue::new();
-    assert_eq!(queue.arrive(3).coming, 1);
-    assert_eq!(queue.arrive(3).coming, 1);
-    assert_eq!(queue.arrive(0).coming, 2);
+    assert_eq!(queue.arrive(3, 0).coming, 1);
+    assert_eq!(queue.arrive(3, 0).coming, 1);
+    assert_eq!(queue.arrive(0, 0).coming, 2);
     assert_eq!(queue.depart(1).coming, 2);
     assert_eq!(queue.block(3).coming, 1);
     assert_eq!(queue.block(3).coming, 1);
-    assert_eq!(queue.unblock(3).coming, 1);
-    assert_eq!(queue.unblock(3).coming, 2);
+    assert_eq!(queue.unblock(3, 0).coming, 1);
+    assert_eq!(queue.unblock(3, 0).coming, 2);
     let (first, view) = queue.push(Some(0), 0, TICKET);
     assert_eq!(view.coming, 1);
     let (second, view) = queue.push(Some(0), 0, TICKET);
@@ -254,14 +256,93 @@ fn member_is_counted_while_it_can_come_and_nothing_holds_it_up() {
     assert_eq!(queue.depart(0).coming, 1);
     drop(second);
     assert_eq!(queue.view().coming, 1);
-    assert_eq!(queue.arrive(0).coming, 2);
+    assert_eq!(queue.arrive(0, 0).coming, 2);
+}
+
+/// Pushes at a time, is answered at a later one; gives the approach.
+fn approach(queue: &Queue, member: usize, pushed_at: u64, end: u64) -> Option<u64> {
+    let (pushed, view) = queue.push(Some(member), 1, Ticket { pushed_at, ..TICKET });
+    let mut batch = queue.cut(1).unwrap();
+    let taken = batch.take_requests().remove(0);
+    batch.end([(taken, Ok(1))], end);
+    assert_eq!(block_on(pushed), Ok(1));
+    view.approach
+}
+
+#[test]
+fn approach_is_how_long_the_member_had_been_counted() {
+    let queue = Queue::new();
+    assert_eq!(queue.arrive(0, 100).approach, None);
+    assert_eq!(queue.arrive(0, 120).approach, None); // was counted already
+    assert_eq!(approach(&queue, 0, 130, 200), Some(30));
+    assert_eq!(approach(&queue, 0, 250, 260), Some(50)); // from the end of its last batch
+    assert_eq!(queue.view().approach, None);
+
+    queue.block(0);
+    queue.block(0);
+    queue.unblock(0, 300);
+    queue.unblock(0, 310);
+    assert_eq!(approach(&queue, 0, 315, 400), Some(5));
+    assert_eq!(approach(&queue, 0, 390, 400), Some(0)); // clocks of different threads may disagree
+    queue.depart(0);
+    queue.arrive(0, 500);
+    assert_eq!(approach(&queue, 0, 520, 530), Some(20));
+}
+
+#[test]
+fn member_that_was_not_counted_has_no_approach() {
+    let queue = Queue::new();
+    assert_eq!(approach(&queue, 7, 10, 20), None); // never heard of
+    assert_eq!(approach(&queue, 7, 30, 40), None); // heard of, but has not arrived
+    assert_eq!(queue.push(None, 1, TICKET).1.approach, None);
+    queue.arrive(7, 50);
+    queue.block(7);
+    assert_eq!(approach(&queue, 7, 60, 70), None);
+    queue.unblock(7, 80);
+    let push = |pushed_at| queue.push(Some(7), 1, Ticket { pushed_at, ..TICKET });
+    let (first, second) = (push(85), push(90));
+    assert_eq!([first.1, second.1].map(|view| view.approach), [Some(5), None]); // the second finds it waiting
+    drop((first, second));
+    queue.depart(7);
+    assert_eq!(approach(&queue, 7, 110, 120), None);
+}
+
+/// Nobody says when these happened, so they are no beginning: it would be taken for one at time 0.
+#[test]
+fn member_that_is_counted_since_an_unknown_time_has_no_approach() {
+    type Act = fn(&Queue, Pushed<u32, u32, Lost>);
+    let acts: [Act; 5] = [
+        |_, pushed| drop(pushed),
+        |_, pushed| _ = pushed.leave(),
+        |queue, _pushed| drop(queue.cut(1)),
+        |queue, pushed| {
+            let mut batch = queue.cut(1).unwrap();
+            drop(pushed);
+            let taken = batch.take_requests();
+            batch.put_back(taken);
+        },
+        |queue, pushed| {
+            drop(queue.cut(1).unwrap().take_requests());
+            assert_eq!(block_on(pushed), Err(Lost));
+        },
+    ];
+    for act in acts {
+        let queue = Queue::new();
+        queue.arrive(0, 1000);
+        let (pushed, view) = queue.push(Some(0), 1, Ticket { pushed_at: 1010, ..TICKET });
+        assert_eq!(view.approach, Some(10));
+        act(&queue, pushed);
+        assert_eq!(queue.view().coming, 1);
+        assert_eq!(approach(&queue, 0, 1020, 1030), None);
+        assert_eq!(approach(&queue, 0, 1040, 1050), Some(10));
+    }
 }
 
 #[test]
 fn unblock_may_overtake_its_block() {
     let queue = Queue::new();
-    queue.arrive(0);
-    assert_eq!(queue.unblock(0).coming, 1);
+    queue.arrive(0, 0);
+    assert_eq!(queue.unblock(0, 0).coming, 1);
     assert_eq!(queue.block(0).coming, 1);
     assert_eq!(queue.block(0).coming, 0);
 }
@@ -305,14 +386,14 @@ fn drops_poke_the_driver_if_they_change_anything() {
     drop(batch.take_requests());
     assert_eq!(block_on(bare), Err(Lost));
     assert!(is_poked());
-    batch.end([]);
+    batch.end([], 0);
     assert!(!is_poked());
 }
 
 #[test]
 fn dropped_batch_is_lost_and_its_members_may_come_again() {
     let queue = Queue::new();
-    (0..3).for_each(|member| _ = queue.arrive(member));
+    (0..3).for_each(|member| _ = queue.arrive(member, 0));
     let mut pushed: Vec<_> = (0..3).map(|member| queue.push(Some(member), 0, TICKET).0).collect();
     let mut batch = queue.cut(3).unwrap();
     assert_eq!((queue.view().coming, queue.view().running), (0, 1));
@@ -348,7 +429,7 @@ fn close_loses_what_is_queued_and_what_comes_later_but_not_what_is_cut() {
 #[test]
 fn queue_is_reopened_without_members_but_not_without_those_who_wait() {
     let queue = Queue::new();
-    (0..3).for_each(|member| _ = queue.arrive(member));
+    (0..3).for_each(|member| _ = queue.arrive(member, 0));
     let (cut, _) = queue.push(Some(0), 1, TICKET);
     let batch = queue.cut(1).unwrap();
     let (queued, _) = queue.push(Some(1), 2, TICKET);
@@ -357,9 +438,9 @@ fn queue_is_reopened_without_members_but_not_without_those_who_wait() {
     queue.reopen();
     let view = queue.view();
     assert_eq!((view.closed, view.queued, view.coming, view.running), (false, 0, 0, 1));
-    assert_eq!([0, 1, 2].map(|member| queue.arrive(member).coming), [0, 1, 1]);
+    assert_eq!([0, 1, 2].map(|member| queue.arrive(member, 0).coming), [0, 1, 1]);
     answer(batch); // from before the close
-    assert_eq!(queue.unblock(2).coming, 3);
+    assert_eq!(queue.unblock(2, 0).coming, 3);
     assert_eq!((block_on(cut), block_on(queued)), (Ok(10), Err(Lost)));
     let (again, view) = queue.push(Some(0), 3, TICKET);
     assert_eq!((view.queued, view.coming), (1, 2));
@@ -412,7 +493,7 @@ fn nothing_foreign_runs_under_the_lock() {
     drop(left);
     let mut batch = queue.cut(1).unwrap();
     let taken = batch.take_requests();
-    batch.end(taken.into_iter().inspect(|_| _ = queue.view()).map(|taken| (taken, Ok(1))));
+    batch.end(taken.into_iter().inspect(|_| _ = queue.view()).map(|taken| (taken, Ok(1))), 0);
     assert_eq!(block_on(stays), Ok(1));
     drop(push());
     assert_eq!(*looked.lock().unwrap(), 11, "requests and wakers dropped");

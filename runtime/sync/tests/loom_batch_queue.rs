@@ -20,7 +20,7 @@ use asynchrotron_sync::broken::Fault;
 use asynchrotron_sync::{Batch, Lost, Pushed, Ticket, View};
 use loom::future::block_on;
 use loom::thread;
-use support::explore::{FOUR_THREADS, THREE_THREADS, TWO_THREADS, explore, refute};
+use support::explore::{THREE_LONG, THREE_THREADS, TWO_THREADS, explore, refute};
 use support::poll;
 
 type Queue = asynchrotron_sync::BatchQueue<u64, u64, Lost>;
@@ -33,7 +33,7 @@ const TICKET: Ticket = Ticket { order: (0, 0), rows: 2, bytes: 3, pushed_at: 0, 
 
 fn with_members(members: usize) -> Queue {
     let queue = Queue::new();
-    (0..members).for_each(|member| _ = queue.arrive(member));
+    (0..members).for_each(|member| _ = queue.arrive(member, 0));
     queue
 }
 
@@ -61,20 +61,21 @@ fn react(queue: &Queue, view: View) {
 fn compute(mut batch: Batch<u64, u64, Lost>, computed: &Computed) -> View {
     let taken = batch.take_requests();
     computed.lock().unwrap().extend(taken.iter().map(|taken| taken.request));
-    batch.end(taken.into_iter().map(|taken| {
+    let answers = taken.into_iter().map(|taken| {
         let answer = Ok(10 * taken.request);
         (taken, answer)
-    }))
+    });
+    batch.end(answers, 0)
 }
 
 fn drive(queue: &Queue, until: Until) -> Computed {
     let computed = Computed::default();
     loop {
         let view = queue.view();
-        if is_due(view) {
-            if let Some(batch) = queue.cut(8) {
-                compute(batch, &computed);
-            }
+        if is_due(view)
+            && let Some(batch) = queue.cut(8)
+        {
+            compute(batch, &computed);
         }
         match until {
             Until::Computed(requests) if computed.lock().unwrap().len() == requests => return computed,
@@ -120,7 +121,7 @@ fn assert_empty(queue: &Queue, members: usize) {
     assert_eq!((view.queued, view.rows, view.bytes, view.coming, view.running), (0, 0, 0, 0, 0), "left over");
     assert_eq!((view.oldest, view.deadline), (None, u64::MAX), "left over");
     for member in 0..members {
-        assert_eq!(queue.arrive(member).coming, member + 1, "left over: member {member} held up");
+        assert_eq!(queue.arrive(member, 0).coming, member + 1, "left over: member {member} held up");
     }
 }
 
@@ -265,13 +266,14 @@ fn cut_and_unblock(queue: &Queue, other: &Queue, computed: &Computed) {
     let Some(mut batch) = queue.cut(8) else { return };
     let taken = batch.take_requests();
     for taken in &taken {
-        other.unblock(taken.member.unwrap()); // whoever can come again makes nothing due
+        other.unblock(taken.member.unwrap(), 0); // whoever can come again makes nothing due
     }
     computed.lock().unwrap().extend(taken.iter().map(|taken| taken.request));
-    batch.end(taken.into_iter().map(|taken| {
+    let answers = taken.into_iter().map(|taken| {
         let answer = Ok(10 * taken.request);
         (taken, answer)
-    }));
+    });
+    batch.end(answers, 0);
 }
 
 /// Member 0 asks one queue and member 1 the other, and each queue could wait for the other's member.
@@ -291,7 +293,7 @@ fn wait_for_each_other(blocks_first: bool, leaves: bool) {
                 if leaves && member == 0 {
                     let (was_queued, _) = pushed.leave();
                     if was_queued {
-                        other.unblock(member);
+                        other.unblock(member, 0);
                     }
                 } else {
                     assert_eq!(block_on(pushed), Ok(10 * member as u64));
@@ -399,7 +401,7 @@ fn batch_is_dropped(taken_first: bool) {
 
 #[test]
 fn full_or_last_wakes_the_driver() {
-    explore("batch queue: two push", THREE_THREADS, 100000, two_push);
+    explore("batch queue: two push", THREE_LONG, 10000, two_push);
 }
 
 #[test]
@@ -412,7 +414,7 @@ fn leave_at_any_stage() {
     explore("batch queue: leave", TWO_THREADS, 15000, || one_leaves(How::Leave));
     explore("batch queue: drop", TWO_THREADS, 25000, || one_leaves(How::Drop));
     explore("batch queue: poll and drop", THREE_THREADS, 250, || one_leaves(How::PollAndDrop));
-    explore("batch queue: one leaves, one stays", THREE_THREADS, 100000, one_leaves_one_stays);
+    explore("batch queue: one leaves, one stays", THREE_LONG, 7000, one_leaves_one_stays);
 }
 
 #[test]
@@ -431,9 +433,9 @@ fn late_request_is_in_the_batch() {
 
 #[test]
 fn queues_do_not_wait_for_each_other() {
-    explore("batch queue: two queues", FOUR_THREADS, 50000, || wait_for_each_other(true, false));
-    explore("batch queue: two queues, late block", FOUR_THREADS, 40000, || wait_for_each_other(false, false));
-    explore("batch queue: two queues, one leaves", FOUR_THREADS, 6000, || wait_for_each_other(true, true));
+    explore("batch queue: two queues", THREE_LONG, 50000, || wait_for_each_other(true, false));
+    explore("batch queue: two queues, late block", THREE_LONG, 40000, || wait_for_each_other(false, false));
+    explore("batch queue: two queues, one leaves", THREE_LONG, 6000, || wait_for_each_other(true, true));
 }
 
 #[test]
@@ -458,11 +460,11 @@ macro_rules! found {
 }
 
 found! {
-    skipped_wake_is_found: BatchSkipsWake, THREE_THREADS, "deadlock", two_push;
+    skipped_wake_is_found: BatchSkipsWake, THREE_LONG, "deadlock", two_push;
     skipped_wake_is_found_if_one_departs: BatchSkipsWake, THREE_THREADS, "deadlock", one_pushes_one_departs;
-    forgotten_poke_is_found: BatchForgetsPoke, THREE_THREADS, "deadlock", two_push;
+    forgotten_poke_is_found: BatchForgetsPoke, THREE_LONG, "deadlock", two_push;
     forgotten_poke_is_found_if_one_departs: BatchForgetsPoke, THREE_THREADS, "deadlock", one_pushes_one_departs;
-    forgotten_waiter_is_found: BatchForgetsWaiter, THREE_THREADS, "held up", two_push;
+    forgotten_waiter_is_found: BatchForgetsWaiter, THREE_LONG, "held up", two_push;
     forgotten_waiter_is_found_if_it_leaves: BatchForgetsWaiter, TWO_THREADS, "held up", || one_leaves(How::Leave);
     kept_leaver_is_found: BatchKeepsLeaver, TWO_THREADS, "left over", || one_leaves(How::Leave);
     forgotten_queued_is_found: BatchForgetsQueued, THREE_THREADS, "deadlock", close_against_push;
@@ -470,8 +472,8 @@ found! {
     push_into_a_closed_queue_is_found: BatchOpenWhenClosed, THREE_THREADS, "deadlock", close_against_push;
     put_back_into_a_closed_queue_is_found: BatchOpenWhenClosed, TWO_THREADS, "deadlock", put_back_against_close;
     short_cut_is_found: BatchCutsShort, TWO_THREADS, "came before the cut", || late_binding(&AtomicUsize::new(0));
-    counted_blocked_is_found: BatchCountsBlocked, THREE_THREADS, "deadlock", || wait_for_each_other(true, false);
-    counted_blocked_is_found_late: BatchCountsBlocked, THREE_THREADS, "deadlock",
+    counted_blocked_is_found: BatchCountsBlocked, THREE_LONG, "deadlock", || wait_for_each_other(true, false);
+    counted_blocked_is_found_late: BatchCountsBlocked, THREE_LONG, "deadlock",
         || wait_for_each_other(false, false);
     put_back_leaver_is_found: BatchPutsBackLeaver, TWO_THREADS, "left over", put_back_against_leave;
     forgotten_lost_is_found: BatchForgetsLost, THREE_THREADS, "deadlock", || batch_is_dropped(false);

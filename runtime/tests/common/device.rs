@@ -42,6 +42,9 @@ impl From<(Arc<u64>,)> for Number {
     }
 }
 
+/// The batches that were submitted, in order.
+pub type Batches = Arc<Mutex<Vec<Vec<u64>>>>;
+
 pub type Fault = Arc<dyn Fn(&[u64]) -> Option<Failed> + Send + Sync>;
 
 /// Squares numbers, each as many rows as `rows` says, in 50 µs + 1 µs per row.
@@ -49,8 +52,7 @@ pub struct Square {
     pub name: &'static str,
     pub clock: Clock,
     pub lanes: LanePool<usize>,
-    /// The batches that were submitted, in order.
-    pub batches: Arc<Mutex<Vec<Vec<u64>>>>,
+    pub batches: Batches,
     pub fault: Option<Fault>,
     pub rows: fn(u64) -> usize,
 }
@@ -72,7 +74,7 @@ impl Square {
         self
     }
 
-    pub fn batcher(self, policy: BatchPolicy) -> (Batcher<Square>, Arc<Mutex<Vec<Vec<u64>>>>) {
+    pub fn batcher(self, policy: BatchPolicy) -> (Batcher<Square>, Batches) {
         let batches = self.batches.clone();
         (Batcher::new(self, BatchConfig::default().with_policy(policy)), batches)
     }

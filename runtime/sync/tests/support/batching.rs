@@ -60,7 +60,7 @@ fn ask(mine: &Queue, other: &Queue, member: usize, request: usize) {
         let (was_queued, view) = pushed.leave();
         react(mine, view);
         if was_queued {
-            other.unblock(member);
+            other.unblock(member, 0);
         }
     } else {
         assert_eq!(rt::block_on(pushed), Ok(10 * request));
@@ -76,7 +76,7 @@ fn drive(mine: &Queue, other: &Queue) {
             cuts += 1;
             let taken = batch.take_requests();
             for taken in &taken {
-                other.unblock(taken.member.unwrap());
+                other.unblock(taken.member.unwrap(), 0);
             }
             if cuts % 5 == 0 {
                 // The lane died.
@@ -85,13 +85,14 @@ fn drive(mine: &Queue, other: &Queue) {
                 }
                 let (left, _) = batch.put_back(taken);
                 for taken in left {
-                    other.unblock(taken.member.unwrap());
+                    other.unblock(taken.member.unwrap(), 0);
                 }
             } else {
-                batch.end(taken.into_iter().map(|taken| {
+                let answers = taken.into_iter().map(|taken| {
                     let answer = Ok(10 * taken.request);
                     (taken, answer)
-                }));
+                });
+                batch.end(answers, 0);
             }
         } else if view.closed {
             return;
@@ -106,7 +107,7 @@ pub fn run(members: usize, rounds: usize) {
     let queues = [Queue::new(), Queue::new()];
     let left = Arc::new(AtomicUsize::new(members));
     for queue in &queues {
-        (0..members).for_each(|member| _ = queue.arrive(member));
+        (0..members).for_each(|member| _ = queue.arrive(member, 0));
     }
     let threads: Vec<_> = (0..members)
         .map(|member| {
@@ -139,7 +140,7 @@ pub fn run(members: usize, rounds: usize) {
         );
         assert_eq!((view.oldest, view.deadline), (None, u64::MAX), "left over");
         for member in 0..members {
-            assert_eq!(queue.arrive(member).coming, member + 1, "left over: member {member} held up");
+            assert_eq!(queue.arrive(member, 0).coming, member + 1, "left over: member {member} held up");
         }
     }
 }

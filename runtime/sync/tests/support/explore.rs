@@ -8,9 +8,10 @@ use loom::model::Builder;
 
 use super::refute::refute_by;
 
-/// Two threads: every schedule. Three: at most three preemptions. Four: two.
+/// Two threads: every schedule. Three: at most three preemptions. Four, or three with a long way to go: two.
 pub const TWO_THREADS: Option<usize> = None;
 pub const THREE_THREADS: Option<usize> = Some(3);
+pub const THREE_LONG: Option<usize> = Some(2);
 pub const FOUR_THREADS: Option<usize> = Some(2);
 
 fn check(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'static) -> usize {

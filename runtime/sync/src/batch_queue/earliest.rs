@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 ///
 /// What is crossed out stays until it comes to the top, so crossing out costs nothing and [`first`](Self::first) pays. Times
 /// that come in ascending order, as they nearly do, are added in constant time.
-pub(crate) struct Earliest<K> {
+pub(super) struct Earliest<K> {
     heap: BinaryHeap<Reverse<(u64, K)>>,
 }
 
@@ -15,20 +15,20 @@ impl<K: Ord> Earliest<K> {
     /// Of at most this many, a rebuild is not worth its while.
     const FEW: usize = 64;
 
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { heap: BinaryHeap::new() }
     }
 
-    pub(crate) fn add(&mut self, at: u64, key: K) {
+    pub(super) fn add(&mut self, at: u64, key: K) {
         self.heap.push(Reverse((at, key)));
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.heap.clear();
     }
 
     /// The least time that counts.
-    pub(crate) fn first(&mut self, counts: impl Fn(&K) -> bool) -> Option<u64> {
+    pub(super) fn first(&mut self, counts: impl Fn(&K) -> bool) -> Option<u64> {
         while let Some(Reverse((at, key))) = self.heap.peek() {
             if counts(key) {
                 return Some(*at);
@@ -39,11 +39,11 @@ impl<K: Ord> Earliest<K> {
     }
 
     /// Whether most of it is crossed out, where `live` are not: then it should be [rebuilt](Self::rebuild).
-    pub(crate) fn is_mostly_gone(&self, live: usize) -> bool {
+    pub(super) fn is_mostly_gone(&self, live: usize) -> bool {
         self.heap.len() > 2 * live + Self::FEW
     }
 
-    pub(crate) fn rebuild(&mut self, times: impl Iterator<Item = (u64, K)>) {
+    pub(super) fn rebuild(&mut self, times: impl Iterator<Item = (u64, K)>) {
         // Into a new one: the old may be much too large.
         self.heap = times.map(Reverse).collect();
     }
