@@ -121,7 +121,9 @@ impl Opened {
         let mut opened = Opened(Vec::new());
         for (index, crowd) in plan.crowds.iter().enumerate() {
             let (executor, clock, crowds) = (executor.clone(), plan.clock.clone(), plan.crowds.clone());
-            crowd.clone().open(JobSide { executor, clock, crowds, index, traced: plan.traced })?;
+            // A timeline is in real time.
+            let traced = plan.traced && !clock.is_simulated();
+            crowd.clone().open(JobSide { executor, clock, crowds, index, traced })?;
             opened.0.push(crowd.clone());
         }
         Ok(opened)

@@ -44,10 +44,11 @@ fn events_are_seen_queued_and_on_the_device_and_batches_on_their_lane() {
     let (mut queued, mut on_device, mut on_lanes) = (Vec::new(), Vec::new(), 0);
     for (track, slices) in &tracks {
         let name = &names[track];
-        let mut last_end = 0.0;
+        let mut last_end = 0;
         for slice in slices {
-            let (begin, duration) = (slice["ts"].as_f64().unwrap(), slice["dur"].as_f64().unwrap());
-            assert!(begin >= last_end && duration >= 0.0, "{name}: slices overlap at {begin}");
+            let [begin, duration] =
+                ["ts", "dur"].map(|us| (1e3 * slice[us].as_f64().unwrap()).round() as u64);
+            assert!(begin >= last_end, "{name}: slices overlap at {begin}");
             last_end = begin + duration;
             let event = slice["args"]["event"].as_u64();
             match slice["name"].as_str().unwrap() {

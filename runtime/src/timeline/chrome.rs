@@ -11,22 +11,19 @@ use std::io::{self, BufWriter, Write};
 use serde_json::{Value, json};
 
 use super::Trouble;
+use super::tracks::Tracks;
 use crate::lock::lock;
 
 const WORKERS_FROM: u64 = 100;
 const OTHERS_FROM: u64 = 1000;
-/// Processes, to Perfetto: groups of tracks. The workers are process 1.
-const SLOTS: u64 = 2;
-const LANES: u64 = 3;
-const FIRST_TRACK: u64 = 10;
 
 pub(super) struct ChromeWriter {
     file: BufWriter<File>,
     trouble: Trouble,
     line: Vec<u8>,
     threads: HashMap<u64, u64>,
-    /// Tracks of slots and lanes, and where their last slice ends.
-    tracks: HashMap<(u64, u64), f64>,
+    /// Of slots and lanes.
+    tracks: Tracks,
     empty: bool,
 }
 
@@ -38,7 +35,7 @@ impl ChromeWriter {
             trouble,
             line: Vec::new(),
             threads: HashMap::new(),
-            tracks: HashMap::new(),
+            tracks: Tracks::default(),
             empty: true,
         };
         writer.record(&json!({"ph": "M", "pid": 1, "name": "process_name", "args": {"name": "workers"}}));
@@ -73,40 +70,10 @@ impl ChromeWriter {
             arguments.values_mut().for_each(plain);
         }
         if record["name"] == "slice" {
-            return self.slice(&record);
+            let ready = self.tracks.add(&record);
+            return ready.iter().for_each(|record| self.record(record));
         }
         self.record(&record);
-    }
-
-    /// A record, made at its end, of what happened on a track that is no thread's.
-    fn slice(&mut self, record: &Value) {
-        let arguments = &record["args"];
-        let us = |name: &str| arguments[name].as_f64().unwrap_or_default() * 1e-3;
-        let (track, number) = (arguments["track"].as_str().unwrap_or_default(), arguments["number"].as_u64());
-        let (process, number) = (if track == "lane" { LANES } else { SLOTS }, number.unwrap_or_default());
-        if !self.tracks.contains_key(&(process, number)) {
-            let name = |what: &str, name: String| json!({"ph": "M", "pid": process, "tid": FIRST_TRACK + number, "name": what, "args": {"name": name}});
-            self.record(&name("process_name", format!("{track}s")));
-            self.record(&name("thread_name", format!("{track} {number}")));
-        }
-        // A lane is given back before it is known that it is free, and an event can wait for two things at once: slices may
-        // overlap a little. Perfetto would drop the second one.
-        let last_end = self.tracks.entry((process, number)).or_default();
-        let begin = record["ts"].as_f64().unwrap_or_default() - us("ago_ns");
-        let end = begin + us("ns");
-        let begin = begin.max(*last_end);
-        if end < begin {
-            return;
-        }
-        *last_end = end;
-        let mut slice = json!({
-            "ph": "X", "pid": process, "tid": FIRST_TRACK + number, "name": arguments["slice"],
-            "ts": begin, "dur": end - begin, "args": {},
-        });
-        if !arguments["event"].is_null() {
-            slice["args"]["event"] = arguments["event"].clone();
-        }
-        self.record(&slice);
     }
 
     fn record(&mut self, record: &Value) {
@@ -148,6 +115,8 @@ impl Write for ChromeWriter {
 impl Drop for ChromeWriter {
     fn drop(&mut self) {
         self.end_line();
+        let kept = self.tracks.finish();
+        kept.iter().for_each(|record| self.record(record));
         if let Err(error) = self.file.write_all(b"\n]\n").and_then(|()| self.file.flush()) {
             self.note(error);
         }

@@ -20,10 +20,14 @@
 //! is marked by an instant, `event failed`, with the algorithm and the cause. Slices are wall time: a worker that the
 //! operating system took off its core seems to work.
 //!
+//! Where events wait for a [batcher](crate::batch), there is a track for each slot, with slices for its events' time in the queue
+//! and on the device, and one for each lane, with a slice for each batch: how many requests, and why it was closed.
+//!
 //! Everything goes through `tracing`: the scheduler makes spans if [`Config::traced`](crate::Config::traced) is set, and
 //! a [`Timeline`] writes whatever spans there are. Without a timeline they go to whatever subscriber the program has.
 
 mod chrome;
+mod tracks;
 
 use std::fs::File;
 use std::io;
@@ -105,7 +109,7 @@ impl std::fmt::Debug for Timeline {
 }
 
 /// A slice of a track that is no thread's: what an event, or a lane, did from one time to another. It is recorded when it
-/// has ended, and put where it belongs by [`ChromeWriter`].
+/// has ended, and put where it belongs by [`Tracks`](tracks::Tracks).
 pub(crate) struct Slice {
     pub(crate) track: &'static str,
     pub(crate) number: usize,
@@ -118,11 +122,10 @@ pub(crate) struct Slice {
 impl Slice {
     pub(crate) fn emit(&self, name: &str, event: Option<EventId>) {
         let Self { track, number, begin, end, now } = *self;
-        let (ago_ns, ns) = (now.saturating_sub(begin), end.saturating_sub(begin));
         let event = event.map(|event| event.0);
         tracing::event!(
             name: "slice", target: "asynchrotron", Level::INFO,
-            slice = name, track, number, ago_ns, ns, event
+            slice = name, track, number, begin, end, now, event
         );
     }
 }
