@@ -3,6 +3,8 @@
 //! `batched-fn` has one thread, which runs the handler: here a sleep for as long as the device would take. It waits for a
 //! batch of its size in steps of a millisecond, and without waiting takes one request at a time; so its best size
 //! is the number of callers, or a part of it, and each size is tried.
+//!
+//! Callers are tasks with the one, events with the other, and ask again and again: batchers are compared, not schedulers.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -118,23 +120,26 @@ impl Way {
 
 fn ours(policy: BatchPolicy, callers: usize, requests: u64, record: &Arc<Record>) -> Result<()> {
     let batcher = batcher(1, policy, Clock::real());
+    let calls = Arc::new(Calls { left: AtomicU64::new(requests), record: record.clone() });
     let mut chain = Chain::new("batch");
-    let number = chain.source::<u64>("number");
-    let (using, recording) = (batcher.clone(), record.clone());
-    let done = chain.algorithm("ask", (number,), move |ctx: EventContext, _: Arc<u64>| {
-        let (batcher, record) = (using.clone(), recording.clone());
+    let number = chain.source::<usize>("number");
+    let using = batcher.clone();
+    let done = chain.algorithm("ask", (number,), move |ctx: EventContext, _: Arc<usize>| {
+        let (batcher, calls) = (using.clone(), calls.clone());
         async move {
-            let asked = Clock::real().now();
-            batcher.submit(&ctx, Ask).await?;
-            record.answered(asked, Clock::real().now());
+            while let Some(asked) = calls.next() {
+                batcher.submit(&ctx, Ask).await?;
+                calls.record.answered(asked, Clock::real().now());
+            }
             Ok::<_, Error>(())
         }
     });
     chain.uses(done, &batcher);
     chain.sink("drop", done, |_, _| Ok(()));
     let config = Config { threads: WORKERS, slots: callers, ..Config::default() };
-    let report = Scheduler::new(config).run(chain, source::from_iter(0..requests))?;
-    ensure!(report.events == requests, "{} of {requests} events were processed", report.events);
+    let report = Scheduler::new(config).run(chain, source::from_iter(0..callers))?;
+    ensure!(report.events == callers as u64, "{} of {callers} events were processed", report.events);
+    if std::env::var("DEBUG").is_ok() { let f = record.figures(); eprintln!("{callers} {:.0}/s {:?} {:?}\n{}cpu {:?} of {:?}", f.per_s, f.p50, f.p99, report.batchers[0], report.cpu, report.elapsed); }
     Ok(())
 }
 
