@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -96,6 +96,8 @@ pub(crate) struct Core<O: Offload> {
     book: Option<Mutex<Book>>,
     /// Since when there has been both a request and a free lane; 0 if there is not.
     held_since: AtomicU64,
+    /// Requests in batches that were closed and have not ended.
+    pub(super) on_lanes: AtomicUsize,
     /// Until when the driver sleeps, if nobody pokes it.
     pub(super) armed: AtomicU64,
     /// Whether the driver is in line for a lane.
@@ -187,6 +189,7 @@ impl<O: Offload> Batcher<O> {
             learnt: Learnt::default(),
             book,
             held_since: AtomicU64::new(0),
+            on_lanes: AtomicUsize::new(0),
             armed: AtomicU64::new(u64::MAX),
             in_line: AtomicBool::new(false),
             drains: AtomicBool::new(false),
@@ -364,6 +367,7 @@ impl<O: Offload> Core<O> {
             lanes_free,
             lanes_foreign: own.saturating_sub(available),
             lanes,
+            on_lanes: self.on_lanes.load(Relaxed),
             held_since: self.held_since.load(Relaxed).min(now),
             drains: self.drains.load(Relaxed),
             group,

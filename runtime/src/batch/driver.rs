@@ -96,7 +96,8 @@ fn close<O: Offload>(
     for slot in requests.iter().filter_map(|taken| taken.member) {
         job.others().for_each(|other| other.unblock(slot));
     }
-    let run = Run { core: core.clone(), job: job.clone(), closed_at, reason };
+    core.on_lanes.fetch_add(requests.len(), Relaxed);
+    let run = Run { requests: requests.len(), core: core.clone(), job: job.clone(), closed_at, reason };
     job.executor.spawn(run.run(lane, batch, requests));
 }
 
@@ -117,6 +118,14 @@ struct Run<O: Offload> {
     job: JobSide,
     closed_at: u64,
     reason: CloseReason,
+    /// How many it was closed with.
+    requests: usize,
+}
+
+impl<O: Offload> Drop for Run<O> {
+    fn drop(&mut self) {
+        self.core.on_lanes.fetch_sub(self.requests, Relaxed);
+    }
 }
 
 impl<O: Offload> Run<O> {

@@ -54,7 +54,7 @@ impl Load {
     /// Enough for a 99th percentile that is good to a few per cent.
     pub(super) fn requests(self) -> u64 {
         match self {
-            Load::Closed(slots) => 20_000.max(80 * slots as u64),
+            Load::Closed(slots) => 20_000.max(100 * slots as u64),
             Load::Poisson(part) if part > 0.9 => 150_000,
             Load::Poisson(_) => 60_000,
         }

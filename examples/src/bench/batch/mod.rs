@@ -21,10 +21,6 @@ use super::machine::machine;
 
 /// Measures, and prints one JSON object or tables.
 pub(super) fn run(json: bool) -> Result<()> {
-    let only = std::env::var("ONLY").unwrap_or_default();
-    if only == "policies" { policies::print(&policies::run()?); return Ok(()) }
-    if only == "peers" { peers::print(&peers::run()?); return Ok(()) }
-    if only == "trip" { round_trip::print(&round_trip::run()?); return Ok(()) }
     let (policies, peers, round_trip) = (policies::run()?, peers::run()?, round_trip::run()?);
     if json {
         let result = json!({

@@ -26,7 +26,7 @@ use super::{rounded, text};
 /// Each figure is the median of so many runs, taken in turn.
 const REPEATS: usize = 5;
 /// How long one run should take.
-const RUN: Duration = Duration::from_millis(250);
+const RUN: Duration = Duration::from_millis(100);
 const CALLERS: [usize; 3] = [8, 64, 512];
 const WORKERS: usize = 2;
 
@@ -139,11 +139,15 @@ fn ours(policy: BatchPolicy, callers: usize, requests: u64, record: &Arc<Record>
     let config = Config { threads: WORKERS, slots: callers, ..Config::default() };
     let report = Scheduler::new(config).run(chain, source::from_iter(0..callers))?;
     ensure!(report.events == callers as u64, "{} of {callers} events were processed", report.events);
-    if std::env::var("DEBUG").is_ok() { let f = record.figures(); eprintln!("{callers} {:.0}/s {:?} {:?}\n{}cpu {:?} of {:?}", f.per_s, f.p50, f.p99, report.batchers[0], report.cpu, report.elapsed); }
     Ok(())
 }
 
-fn outside(caller: fn(Arc<Calls>) -> Caller, callers: usize, requests: u64, record: &Arc<Record>) -> Result<()> {
+fn outside(
+    caller: fn(Arc<Calls>) -> Caller,
+    callers: usize,
+    requests: u64,
+    record: &Arc<Record>,
+) -> Result<()> {
     let calls = Arc::new(Calls { left: AtomicU64::new(requests), record: record.clone() });
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).build()?;
     executor.block_on(async {

@@ -19,51 +19,23 @@ pub(super) struct Plain {
 
 impl Plain {
     /// Answers the requests that come at these times; gives the number of batches.
-    pub(super) fn open(self, lanes: usize, arrivals: &[Duration], record: &Record) -> u64 {
-        let mut arrivals = arrivals.iter().copied();
-        let first = arrivals.next();
-        self.run(lanes, first.into_iter().collect(), |_| None, || arrivals.next(), record)
-    }
-
-    /// Answers so many requests of slots that ask again once they are answered; gives the number of batches.
-    pub(super) fn closed(self, lanes: usize, slots: usize, requests: u64, record: &Record) -> u64 {
-        let mut left = requests - slots as u64;
-        let again = |now| {
-            left = left.checked_sub(1)?;
-            Some(now)
-        };
-        self.run(lanes, vec![Duration::ZERO; slots].into(), again, || None, record)
-    }
-
-    /// `due` are requests still to come, in order; each answer may bring another, and so may each that has come.
-    fn run(
-        self,
-        lanes: usize,
-        mut due: VecDeque<Duration>,
-        mut again: impl FnMut(Duration) -> Option<Duration>,
-        mut following: impl FnMut() -> Option<Duration>,
-        record: &Record,
-    ) -> u64 {
+    pub(super) fn run(self, lanes: usize, mut arrivals: &[Duration], record: &Record) -> u64 {
         let (mut queue, mut running) = (VecDeque::new(), BinaryHeap::new());
         let mut batches = 0;
         loop {
             let timer = queue.front().filter(|_| running.len() < lanes).map(|oldest| *oldest + self.delay);
-            let ends = running.peek().map(|Reverse((end, _))| *end);
-            let Some(now) = [due.front().copied(), ends, timer].into_iter().flatten().min() else {
+            let end = running.peek().map(|Reverse((end, _))| *end);
+            let Some(now) = [arrivals.first().copied(), end, timer].into_iter().flatten().min() else {
                 return batches;
             };
             while running.peek().is_some_and(|Reverse((end, _))| *end <= now) {
                 let Some(Reverse((_, batch))) = running.pop() else { break };
                 let batch: Vec<Duration> = batch;
-                for asked in batch {
-                    record.answered(asked, now);
-                    due.extend(again(now));
-                }
+                batch.into_iter().for_each(|asked| record.answered(asked, now));
             }
-            while due.front().is_some_and(|time| *time <= now) {
-                queue.extend(due.pop_front());
-                due.extend(following());
-            }
+            let (come, later) = arrivals.split_at(arrivals.iter().take_while(|time| **time <= now).count());
+            queue.extend(come);
+            arrivals = later;
             let is_due = |queue: &VecDeque<Duration>| {
                 queue.len() >= self.size || queue.front().is_some_and(|oldest| *oldest + self.delay <= now)
             };

@@ -45,14 +45,18 @@ impl Rule {
 
     /// All that are tried under a load, `adaptive` first.
     fn all(load: Load) -> Vec<Rule> {
-        let delays = || SIZES.into_iter().flat_map(|size| DELAYS_US.map(|us| (size, Duration::from_micros(us))));
+        let delays =
+            || SIZES.into_iter().flat_map(|size| DELAYS_US.map(|us| (size, Duration::from_micros(us))));
         let fixed = SIZES.into_iter().filter(|size| *size <= load.slots());
         [Rule::adaptive(), Rule::Ours(BatchPolicy::Off), Rule::Ours(BatchPolicy::Greedy)]
             .into_iter()
             .chain(SIZES.map(|size| Rule::Ours(BatchPolicy::Size(size))))
-            .chain(delays().map(|(size, delay)| Rule::Ours(BatchPolicy::Delay(size, delay))))
+            .chain(delays().map(|(size, delay)| match load {
+                Load::Closed(_) => Rule::Ours(BatchPolicy::Delay(size, delay)),
+                // Of ours, nobody else could come, and so each would do what `size` does.
+                Load::Poisson(_) => Rule::Plain(Plain { size, delay }),
+            }))
             .chain(fixed.map(|size| Rule::Ours(BatchPolicy::Fixed(size))))
-            .chain(delays().map(|(size, delay)| Rule::Plain(Plain { size, delay })))
             .collect()
     }
 }
@@ -77,11 +81,8 @@ impl Case {
         let record = Arc::new(Record::new(requests));
         let (mean_batch, reasons) = match (self.rule, &arrivals) {
             (Rule::Ours(policy), _) => self.ours(policy, arrivals.clone(), &record)?,
-            (Rule::Plain(plain), Some(arrivals)) => {
-                (requests as f64 / plain.open(self.lanes, arrivals, &record) as f64, Vec::new())
-            }
-            (Rule::Plain(plain), None) => {
-                let batches = plain.closed(self.lanes, self.load.slots(), requests, &record);
+            (Rule::Plain(plain), arrivals) => {
+                let batches = plain.run(self.lanes, arrivals.as_deref().unwrap_or_default(), &record);
                 (requests as f64 / batches as f64, Vec::new())
             }
         };
@@ -167,9 +168,11 @@ fn verdict(lanes: usize, load: Load, outcomes: &[&(&Case, Outcome)]) -> Result<V
     let rivals: Vec<_> =
         outcomes.iter().filter(|(case, outcome)| !is_adaptive(case) && outcome.keeps_up).collect();
     let best = |better: &dyn Fn(&Figures, &Figures) -> bool| {
-        rivals.iter().copied().reduce(|best, other| {
-            if better(&other.1.figures, &best.1.figures) { other } else { best }
-        })
+        rivals.iter().copied().reduce(
+            |best, other| {
+                if better(&other.1.figures, &best.1.figures) { other } else { best }
+            },
+        )
     };
     let fastest = best(&|a, b| a.per_s > b.per_s).context("some policy keeps up")?;
     let promptest = best(&|a, b| a.p99 < b.p99).context("some policy keeps up")?;
@@ -214,7 +217,8 @@ pub(super) fn print(result: &Value) {
             load["p99_over_best_static"]
         );
         let best = [text(&load["best_static_throughput"]), text(&load["best_static_p99"])];
-        let is_shown = |policy: &str| ["adaptive", "greedy", "off"].contains(&policy) || best.contains(&policy);
+        let is_shown =
+            |policy: &str| ["adaptive", "greedy", "off"].contains(&policy) || best.contains(&policy);
         let cases = load["cases"].as_array().into_iter().flatten();
         for case in cases.filter(|case| is_shown(text(&case["policy"]))) {
             let behind = if case["keeps_up"] == false { "  (does not keep up)" } else { "" };

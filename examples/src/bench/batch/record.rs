@@ -41,7 +41,11 @@ impl Record {
         let mut latencies: Vec<u64> = answers[begin..end].iter().map(|(latency, _)| *latency).collect();
         latencies.sort_unstable();
         let quantile = |q: f64| Duration::from_nanos(latencies[(q * (latencies.len() - 1) as f64) as usize]);
-        Figures { per_s: 1e9 * counted as f64 / (last - first) as f64, p50: quantile(0.5), p99: quantile(0.99) }
+        Figures {
+            per_s: 1e9 * counted as f64 / (last - first) as f64,
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+        }
     }
 }
 

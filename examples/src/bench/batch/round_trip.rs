@@ -16,7 +16,7 @@ use super::{rounded, text};
 /// Each figure is the median of so many runs, taken in turn.
 const REPEATS: usize = 5;
 /// In one run.
-const REQUESTS: usize = 150_000;
+const REQUESTS: usize = 60_000;
 const WORKERS: [usize; 2] = [1, 2];
 const IN_FLIGHT: [usize; 4] = [1, 8, 64, 512];
 
@@ -167,7 +167,8 @@ pub(super) fn run() -> Result<Value> {
             }
             let channel = runs[0].1.clone();
             for (way, ns) in &runs {
-                let mut over: Vec<f64> = ns.iter().zip(&channel).map(|(ours, channel)| ours / channel).collect();
+                let mut over: Vec<f64> =
+                    ns.iter().zip(&channel).map(|(ours, channel)| ours / channel).collect();
                 cases.push(json!({
                     "workers": workers, "in_flight": in_flight, "way": way.name(),
                     "ns_per_request": median(&mut ns.clone()).round(),
