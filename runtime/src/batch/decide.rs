@@ -438,6 +438,42 @@ mod tests {
         assert_eq!(at(7, 0, 4, 1000.0), Action::Close(2, CloseReason::NobodyElse));
     }
 
+    /// Four lanes of which three work, at a rate at which equal batches have 50 requests.
+    fn beside_others(queued: usize, on_lanes: usize) -> Action {
+        let queue = View {
+            queued,
+            rows: queued,
+            oldest: Some(1000),
+            deadline: u64::MAX,
+            running: 3,
+            ..View::default()
+        };
+        let state = State {
+            queue,
+            lanes_free: 1,
+            lanes: 4,
+            on_lanes,
+            held_since: 1000,
+            now: 1000,
+            ..State::default()
+        };
+        let cost = Some(Cost { submission_ns: 50_000.0, row_ns: 1000.0 });
+        // 50 = λ·50 µs / (3.88 − λ·1 µs)
+        decide(&BatchConfig::default(), &Knowledge { cost, approach_ns: 0.0, rate: 0.001_939 }, &state)
+    }
+
+    #[test]
+    fn adaptive_keeps_the_batches_of_lanes_equal() {
+        // At most four times what a batch of 50 takes.
+        let action = beside_others(20, 1000);
+        assert!(matches!(action, Action::WaitUntil(400_000..=401_000)), "{action:?}");
+        assert_eq!(beside_others(49, 1000), Action::Close(49, CloseReason::NobodyElse));
+        assert_eq!(beside_others(80, 1000), Action::Close(55, CloseReason::NobodyElse));
+        assert_eq!(beside_others(200, 1000), Action::Close(100, CloseReason::NobodyElse));
+        // There are only eight: two for each.
+        assert_eq!(beside_others(2, 6), Action::Close(2, CloseReason::NobodyElse));
+    }
+
     #[test]
     fn adaptive_fills_allowed_sizes_up() {
         let config = BatchConfig { sizes: vec![4, 16], ..BatchConfig::default() };
