@@ -1,5 +1,6 @@
 //! The benchmarks: `asynchrotron bench <name>`.
 
+mod batch;
 mod load;
 mod machine;
 mod overhead;
@@ -13,7 +14,7 @@ pub(crate) type Benchmark = fn(json: bool) -> Result<()>;
 
 /// The benchmarks by name.
 pub(crate) const BENCHMARKS: &[(&str, Benchmark)] =
-    &[("overhead", overhead::run), ("scale", scale::run), ("suspend", suspend::run)];
+    &[("batch", batch::run), ("overhead", overhead::run), ("scale", scale::run), ("suspend", suspend::run)];
 
 /// Runs a benchmark.
 pub(crate) fn run(name: &str, json: bool) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -96,6 +96,8 @@ pub(crate) struct Core<O: Offload> {
     book: Option<Mutex<Book>>,
     /// Since when there has been both a request and a free lane; 0 if there is not.
     held_since: AtomicU64,
+    /// Requests in batches that were closed and have not ended.
+    pub(super) on_lanes: AtomicUsize,
     /// Until when the driver sleeps, if nobody pokes it.
     pub(super) armed: AtomicU64,
     /// Whether the driver is in line for a lane.
@@ -123,6 +125,12 @@ struct Learnt {
     submission_ns: AtomicU64,
     row_ns: AtomicU64,
     approach_ns: AtomicU64,
+    rate: AtomicU64,
+    /// Of the batches behind that: their requests, and the time between them.
+    requests: AtomicU64,
+    time_ns: AtomicU64,
+    /// When a batch was closed last.
+    closed_at: AtomicU64,
 }
 
 impl Learnt {
@@ -132,6 +140,7 @@ impl Learnt {
         Knowledge {
             cost: self.is_known.load(Relaxed).then_some(cost),
             approach_ns: number(&self.approach_ns),
+            rate: number(&self.rate),
         }
     }
 
@@ -139,6 +148,23 @@ impl Learnt {
         self.submission_ns.store(cost.submission_ns.to_bits(), Relaxed);
         self.row_ns.store(cost.row_ns.to_bits(), Relaxed);
         self.is_known.store(true, Relaxed);
+    }
+
+    /// Requests per nanosecond, over the last thirty-two batches or so. Called by the driver alone.
+    fn learn_rate(&self, requests: usize, now: u64) {
+        const FORGETTING: f64 = 1.0 - 1.0 / 32.0;
+        let before = self.closed_at.swap(now, Relaxed);
+        if before == 0 {
+            return;
+        }
+        let add = |bits: &AtomicU64, sample: f64| {
+            let sum = FORGETTING * f64::from_bits(bits.load(Relaxed)) + sample;
+            bits.store(sum.to_bits(), Relaxed);
+            sum
+        };
+        let requests = add(&self.requests, requests as f64);
+        let time_ns = add(&self.time_ns, now.saturating_sub(before) as f64);
+        self.rate.store((requests / time_ns.max(1.0)).to_bits(), Relaxed);
     }
 
     /// The mean of the last sixteen or so.
@@ -163,6 +189,7 @@ impl<O: Offload> Batcher<O> {
             learnt: Learnt::default(),
             book,
             held_since: AtomicU64::new(0),
+            on_lanes: AtomicUsize::new(0),
             armed: AtomicU64::new(u64::MAX),
             in_line: AtomicBool::new(false),
             drains: AtomicBool::new(false),
@@ -320,7 +347,7 @@ impl<O: Offload> Core<O> {
 
     /// What is to be done, seen from a driver that holds so many free lanes.
     pub(super) fn decide(&self, view: &View, now: u64, lanes_held: usize) -> Action {
-        let (lanes, available) = (self.offload.lanes().len(), self.offload.lanes().available());
+        let (lanes, available) = self.offload.lanes().counts();
         // A lane is back in its pool before the replies of its batch are here. Whoever gets them will come again, so until
         // then it counts as taken.
         let own = lanes.saturating_sub(view.running);
@@ -339,6 +366,8 @@ impl<O: Offload> Core<O> {
             queue: *view,
             lanes_free,
             lanes_foreign: own.saturating_sub(available),
+            lanes,
+            on_lanes: self.on_lanes.load(Relaxed),
             held_since: self.held_since.load(Relaxed).min(now),
             drains: self.drains.load(Relaxed),
             group,
@@ -381,8 +410,9 @@ impl<O: Offload> Core<O> {
     }
 
     /// A batch was cut: what comes next is not held yet.
-    pub(super) fn has_cut(&self) {
+    pub(super) fn has_cut(&self, requests: usize, now: u64) {
         self.held_since.store(0, Relaxed);
+        self.learnt.learn_rate(requests, now);
     }
 
     pub(super) fn learn(&self, rows: usize, duration_ns: u64) {

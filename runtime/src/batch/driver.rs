@@ -90,13 +90,15 @@ fn close<O: Offload>(
     reason: CloseReason,
 ) {
     let cut = core.queue.cut_fitting(requests, core.config.rows_limit(), core.config.bytes_max);
-    core.has_cut();
     let Some(mut batch) = cut else { return };
     let requests = batch.take_requests();
+    let closed_at = nanoseconds(&job.clock);
+    core.has_cut(requests.len(), closed_at);
     for slot in requests.iter().filter_map(|taken| taken.member) {
         job.others().for_each(|other| other.unblock(slot));
     }
-    let run = Run { core: core.clone(), job: job.clone(), closed_at: nanoseconds(&job.clock), reason };
+    core.on_lanes.fetch_add(requests.len(), Relaxed);
+    let run = Run { requests: requests.len(), core: core.clone(), job: job.clone(), closed_at, reason };
     job.executor.spawn(run.run(lane, batch, requests));
 }
 
@@ -117,6 +119,14 @@ struct Run<O: Offload> {
     job: JobSide,
     closed_at: u64,
     reason: CloseReason,
+    /// How many it was closed with.
+    requests: usize,
+}
+
+impl<O: Offload> Drop for Run<O> {
+    fn drop(&mut self) {
+        self.core.on_lanes.fetch_sub(self.requests, Relaxed);
+    }
 }
 
 impl<O: Offload> Run<O> {

@@ -12,7 +12,8 @@
 //!
 //! 1. While no lane is free nothing is closed: the batch grows until a lane takes it (late binding).
 //! 2. When a lane is free and **nobody else can come** (every event in flight that may still ask has asked, is through, or
-//!    waits elsewhere for something that waits for others), the batch is closed at once. No tail waits for a time-out, and no
+//!    waits elsewhere for something that waits for others), the batch is closed at once; under `Adaptive`, if it is a small one
+//!    and other lanes work, at the latest when they have ended. No tail waits for a time-out, and no
 //!    batch can be larger than what can be in flight.
 //! 3. Else the policy says for what and how long it is held.
 //!

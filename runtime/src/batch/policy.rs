@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
-/// When a batch is closed. Whatever the policy: never while no lane is free, and at once when nobody else can join it.
+/// When a batch is closed. Whatever the policy: never while no lane is free, and at once when nobody else can join it (but
+/// `Adaptive`, see there).
 ///
 /// | policy | text | closes a batch |
 /// |---|---|---|
@@ -38,7 +39,9 @@ pub enum BatchPolicy {
     Delay(usize, Duration),
     /// Waits for others as long as that is expected to pay. A submission costs the device a + b·rows, fitted as it goes; a
     /// batch that somebody misses costs one more a. So a batch is held while, at the rate at which they come, more than
-    /// the requests that it delays would join within a / price, and for twice that time at most.
+    /// the requests that it delays would join within a / price, and for twice that time at most. Where there are several
+    /// lanes, their batches are kept equal: while others work, a lane that is free does not take a batch that is much smaller,
+    /// and leaves some of a larger one to the next.
     Adaptive {
         /// What a moment of waiting costs, in moments of the device. 1 weighs them alike. Towards 0, only the device's time
         /// counts: a batch is held as long as anybody can come. Large: nothing is held, as in `Greedy`.

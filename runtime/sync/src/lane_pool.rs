@@ -186,6 +186,12 @@ impl<L> LanePool<L> {
         self.shared.state.lock().idle.len()
     }
 
+    /// [`len`](Self::len) and [`available`](Self::available), at the same moment.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.shared.state.lock();
+        (state.lanes, state.idle.len())
+    }
+
     /// How many are in line.
     pub fn waiting(&self) -> usize {
         self.shared.state.lock().line.len()

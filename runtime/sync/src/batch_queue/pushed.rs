@@ -80,9 +80,12 @@ impl<T, R, E: From<Lost>> Future for Pushed<T, R, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.answer).poll(cx);
-        if answer.is_ready() {
-            // Answered requests are settled already; one whose `Taken` was dropped bare is not.
-            self.settle_and_poke();
+        match answer {
+            // Only a batch answers, after it has settled the request.
+            Poll::Ready(Ok(_)) => self.place = None,
+            // It may be one whose `Taken` was dropped bare, which nobody has settled.
+            Poll::Ready(Err(_)) => self.settle_and_poke(),
+            Poll::Pending => {}
         }
         answer
     }
