@@ -456,6 +456,7 @@ impl<O: Offload> Crowd for Core<O> {
         }
         self.queue.reopen();
         self.drains.store(false, Relaxed);
+        self.learnt.closed_at.store(0, Relaxed); // the time between jobs tells nothing
         *lock(&self.company) = self.book.is_some().then(|| (side.crowds.clone(), side.index));
         let driver = side.executor.spawn(drive(self.clone(), side.clone())).abort_handle();
         *job = Some(Attached { side, driver });
