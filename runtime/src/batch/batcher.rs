@@ -96,6 +96,8 @@ pub(crate) struct Core<O: Offload> {
     book: Option<Mutex<Book>>,
     /// Since when there has been both a request and a free lane; 0 if there is not.
     held_since: AtomicU64,
+    /// How many requests there were then.
+    held_with: AtomicUsize,
     /// Requests in batches that were closed and have not ended.
     pub(super) on_lanes: AtomicUsize,
     /// Until when the driver sleeps, if nobody pokes it.
@@ -189,6 +191,7 @@ impl<O: Offload> Batcher<O> {
             learnt: Learnt::default(),
             book,
             held_since: AtomicU64::new(0),
+            held_with: AtomicUsize::new(0),
             on_lanes: AtomicUsize::new(0),
             armed: AtomicU64::new(u64::MAX),
             in_line: AtomicBool::new(false),
@@ -355,7 +358,9 @@ impl<O: Offload> Core<O> {
         if view.queued == 0 || lanes_free == 0 {
             self.held_since.store(0, Relaxed);
         } else {
-            let _ = self.held_since.compare_exchange(0, now.max(1), Relaxed, Relaxed);
+            if self.held_since.compare_exchange(0, now.max(1), Relaxed, Relaxed).is_ok() {
+                self.held_with.store(view.queued, Relaxed);
+            }
         }
         let group = self.book.as_ref().zip(view.front).and_then(|(book, (key, requests))| {
             let is_complete = requests >= self.config.requests_limit() || lock(book).is_complete(key);
@@ -369,6 +374,7 @@ impl<O: Offload> Core<O> {
             lanes,
             on_lanes: self.on_lanes.load(Relaxed),
             held_since: self.held_since.load(Relaxed).min(now),
+            held_with: self.held_with.load(Relaxed),
             drains: self.drains.load(Relaxed),
             group,
             now,

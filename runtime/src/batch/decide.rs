@@ -78,6 +78,8 @@ pub(crate) struct State {
     pub(crate) on_lanes: usize,
     /// Since when there has been both a request and a free lane.
     pub(crate) held_since: u64,
+    /// How many requests there were then.
+    pub(crate) held_with: usize,
     /// Whether all events have been read.
     pub(crate) drains: bool,
     /// Under [`Fixed`](BatchPolicy::Fixed): how many requests the group in front has, if it is complete.
@@ -194,9 +196,10 @@ fn gather(config: &BatchConfig, knowledge: &Knowledge, state: &State, price: f64
         return Action::Close(share, CloseReason::Best);
     }
     let worth_ns = cost.submission_ns / price;
-    // How many would join within the time that one more submission costs.
+    // A lane that is idle for a time t gains r·t requests, at the rate r at which they come, for the submission that it is about to
+    // pay: n₀ + r·t requests take t + a + b·n. Their number per time grows with t as long as r·a > n₀.
     let joining = queue.coming as f64 * worth_ns / knowledge.approach_ns.max(1.0);
-    if queue.queued as f64 >= joining {
+    if state.held_with as f64 >= joining {
         return Action::Close(config.requests_limit(), CloseReason::Best);
     }
     let limit = later(state.held_since, 2.0 * worth_ns);
@@ -316,7 +319,8 @@ mod tests {
             let lanes = lanes_free + lanes_foreign + running;
             let group = (queued > 0).then_some(queued.div_ceil(2));
             let held_since = now.saturating_sub(age);
-            State { queue, lanes_free, lanes_foreign, lanes, on_lanes: 10 * running, held_since, drains, group, now }
+            let (on_lanes, held_with) = (10 * running, queued.div_ceil(3));
+            State { queue, lanes_free, lanes_foreign, lanes, on_lanes, held_since, held_with, drains, group, now }
         }
     }
 
@@ -419,7 +423,8 @@ mod tests {
     fn at(queued: usize, coming: usize, lanes_free: usize, approach_ns: f64) -> Action {
         let queue =
             View { queued, rows: queued, coming, oldest: Some(1000), deadline: u64::MAX, ..View::default() };
-        let state = State { queue, lanes_free, held_since: 1000, now: 1000, ..State::default() };
+        let state =
+            State { queue, lanes_free, held_since: 1000, held_with: queued, now: 1000, ..State::default() };
         let cost = Some(Cost { submission_ns: 50_000.0, row_ns: 1000.0 });
         decide(&BatchConfig::default(), &Knowledge { cost, approach_ns, rate: 0.0 }, &state)
     }

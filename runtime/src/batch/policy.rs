@@ -38,8 +38,8 @@ pub enum BatchPolicy {
     /// So many requests, or when the oldest has waited for so long.
     Delay(usize, Duration),
     /// Waits for others as long as that is expected to pay. A submission costs the device a + b·rows, fitted as it goes; a
-    /// batch that somebody misses costs one more a. So a batch is held while, at the rate at which they come, more than
-    /// the requests that it delays would join within a / price, and for twice that time at most. Where there are several
+    /// batch that somebody misses costs one more a. So a batch is held while, at the rate at which they come, more requests
+    /// would join within a / price than there were at first, and for twice that time at most. Where there are several
     /// lanes, their batches are kept equal: while others work, a lane that is free does not take a batch that is much smaller,
     /// and leaves some of a larger one to the next.
     Adaptive {
