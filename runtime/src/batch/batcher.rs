@@ -13,7 +13,7 @@ use super::cost::Cost;
 use super::crowd::{Crowd, JobSide, Standing};
 use super::decide::{Action, Knowledge, State, decide};
 use super::driver::drive;
-use super::fixed::Book;
+use super::fixed::{Book, Key};
 use super::offload::Offload;
 use super::policy::{BatchConfig, BatchPolicy};
 use super::report::{BatchTally, BatcherReport};
@@ -101,7 +101,9 @@ pub(crate) struct Core<O: Offload> {
     /// Whether the driver is in line for a lane.
     pub(super) in_line: AtomicBool,
     drains: AtomicBool,
-    /// Under `Fixed`: all batchers of the job, and the place of this one.
+    /// Whether it has company.
+    is_accompanied: AtomicBool,
+    /// If one of the job's batchers is `Fixed`: all of them, and the place of this one.
     company: Mutex<Option<Company>>,
     job: Mutex<Option<Attached>>,
 }
@@ -166,6 +168,7 @@ impl<O: Offload> Batcher<O> {
             armed: AtomicU64::new(u64::MAX),
             in_line: AtomicBool::new(false),
             drains: AtomicBool::new(false),
+            is_accompanied: AtomicBool::new(false),
             company: Mutex::new(None),
             job: Mutex::new(None),
         };
@@ -222,15 +225,17 @@ impl<O: Offload> Batcher<O> {
         };
         if core.config.policy == BatchPolicy::Off {
             let rows = core.offload.rows(&request);
-            let reply = core.offload.run_alone(request).await?;
             lock(&core.tally).alone(rows);
-            return Ok(reply);
+            return Ok(core.offload.run_alone(request).await?);
         }
         let clock = ctx.group.clock();
         let now = nanoseconds(clock);
         let order = match &core.book {
-            Some(book) => lock(book).come(ctx.id().0),
-            None => (u64::from(u32::MAX - priority), 0),
+            Some(book) => {
+                let (group, request) = lock(book).number(ctx.id().0, ctx.node);
+                (group, request, ctx.id().0)
+            }
+            None => (u64::from(u32::MAX - priority), 0, 0),
         };
         let ticket = Ticket {
             order,
@@ -243,6 +248,11 @@ impl<O: Offload> Batcher<O> {
         others.each(|crowd, slot| crowd.block(slot));
         let request = Request { value: request, event: ctx.id(), lanes_lost: 0 };
         let (pushed, view) = core.queue.push(Some(presence.slot()), request, ticket);
+        if view.closed {
+            others.each(|crowd, slot| crowd.unblock(slot));
+        } else if let Some(book) = &core.book {
+            lock(book).note(ctx.id().0, ctx.node);
+        }
         if let Some(approach) = view.approach {
             core.learnt.learn_approach(approach);
         }
@@ -331,20 +341,48 @@ impl<O: Offload> Core<O> {
             let _ = self.held_since.compare_exchange(0, now.max(1), Relaxed, Relaxed);
         }
         let group = self.book.as_ref().zip(view.front).and_then(|(book, (key, requests))| {
-            let is_complete = requests >= self.config.requests_limit() || lock(book).is_complete(key);
+            let is_complete = self.is_complete(book, key, requests);
             (is_complete || (view.coming == 0 && view.running == 0 && self.is_first_of_the_stuck()))
                 .then_some(requests)
         });
+        // To be in line for a lane is as good as to hold one.
+        let in_line_since = view.oldest.unwrap_or(now);
         let state = State {
             queue: *view,
             lanes_free,
             lanes_foreign: own.saturating_sub(available),
-            held_since: self.held_since.load(Relaxed).min(now),
+            held_since: if lanes_held > 0 { in_line_since } else { self.held_since.load(Relaxed).min(now) },
             drains: self.drains.load(Relaxed),
             group,
             now,
         };
-        decide(&self.config, &self.learnt.read(), &state)
+        let knowledge = self.learnt.read();
+        match decide(&self.config, &knowledge, &state) {
+            Action::AwaitLane => {
+                // Only with something to close: who takes a lane to find that it is too early, and gives it on to another
+                // who finds the same, keeps a worker busy until it is not.
+                let in_hand = State { lanes_free: 1, held_since: in_line_since, ..state };
+                match decide(&self.config, &knowledge, &in_hand) {
+                    Action::Close(..) => Action::AwaitLane,
+                    other => other,
+                }
+            }
+            action => action,
+        }
+    }
+
+    fn is_complete(&self, book: &Mutex<Book>, key: Key, requests: usize) -> bool {
+        requests >= self.config.requests_limit() || lock(book).is_complete(key)
+    }
+
+    /// Whether something is under way here.
+    fn moves(&self, view: &View) -> bool {
+        let will_close = match (&self.book, view.front) {
+            (Some(book), Some((key, requests))) => self.is_complete(book, key, requests),
+            (Some(_), None) => false,
+            (None, _) => view.queued > 0,
+        };
+        view.coming > 0 || view.running > 0 || will_close
     }
 
     /// Under `Fixed`: groups of different batchers can wait for each other's events (some ask one first, some the other).
@@ -378,6 +416,19 @@ impl<O: Offload> Core<O> {
         if wake {
             self.queue.poke();
         }
+        if self.is_accompanied.load(Relaxed) && !self.moves(&view) {
+            self.nudge_fixed();
+        }
+    }
+
+    /// Nothing moves here: others that wait for each other's events may have waited for that.
+    fn nudge_fixed(&self) {
+        let Some((crowds, own)) = lock(&self.company).clone() else { return };
+        for (index, crowd) in crowds.iter().enumerate() {
+            if index != own && matches!(crowd.policy(), BatchPolicy::Fixed(_)) {
+                crowd.nudge();
+            }
+        }
     }
 
     /// A batch was cut: what comes next is not held yet.
@@ -403,9 +454,14 @@ impl<O: Offload> Core<O> {
 
     /// Changes who can come, and looks at what that leaves.
     fn change(&self, change: impl FnOnce(&Queue<O>, u64) -> View) {
-        if let Some(now) = self.now() {
-            let view = change(&self.queue, now);
-            self.look(view, now);
+        match self.now() {
+            Some(now) => {
+                let view = change(&self.queue, now);
+                self.look(view, now);
+            }
+            // Between jobs there is nobody to look, but what was begun is undone.
+            None if self.config.policy != BatchPolicy::Off => drop(change(&self.queue, 0)),
+            None => {}
         }
     }
 }
@@ -425,8 +481,17 @@ impl<O: Offload> Crowd for Core<O> {
             anyhow::bail!("the batcher `{}` is in use by another job", self.offload.name());
         }
         self.queue.reopen();
+        lock(&self.tally).restart();
+        // The driver of the job before was dropped wherever it stood.
+        self.in_line.store(false, Relaxed);
+        self.held_since.store(0, Relaxed);
         self.drains.store(false, Relaxed);
-        *lock(&self.company) = self.book.is_some().then(|| (side.crowds.clone(), side.index));
+        if let Some(book) = &self.book {
+            lock(book).open(side.users.clone());
+        }
+        let any_fixed = side.crowds.iter().any(|crowd| matches!(crowd.policy(), BatchPolicy::Fixed(_)));
+        *lock(&self.company) = any_fixed.then(|| (side.crowds.clone(), side.index));
+        self.is_accompanied.store(any_fixed, Relaxed);
         let driver = side.executor.spawn(drive(self.clone(), side.clone())).abort_handle();
         *job = Some(Attached { side, driver });
         Ok(())
@@ -437,7 +502,10 @@ impl<O: Offload> Crowd for Core<O> {
         if let Some(job) = job {
             job.driver.abort();
             *lock(&self.company) = None;
-            self.queue.close();
+            self.is_accompanied.store(false, Relaxed);
+            for slot in self.queue.close() {
+                job.side.others().for_each(|other| other.unblock(slot));
+            }
         }
     }
 
@@ -464,9 +532,12 @@ impl<O: Offload> Crowd for Core<O> {
         }
     }
 
-    fn pass(&self, event: EventId) {
+    fn pass(&self, event: EventId, user: Option<u32>) {
         if let Some(book) = &self.book {
-            lock(book).pass(event.0);
+            match user {
+                Some(user) => lock(book).pass(event.0, user),
+                None => lock(book).pass_all(event.0),
+            }
             self.change(|queue, _| queue.view());
         }
     }
@@ -490,8 +561,7 @@ impl<O: Offload> Crowd for Core<O> {
     fn standing(&self) -> Standing {
         let view = self.view();
         let is_read = |key| self.book.as_ref().is_some_and(|book| lock(book).is_read(key));
-        let moves = view.coming > 0 || view.running > 0;
-        Standing { moves, front: view.front.map(|(key, _)| key).filter(|key| is_read(*key)) }
+        Standing { moves: self.moves(&view), front: view.front.map(|(key, _)| key).filter(|key| is_read(*key)) }
     }
 
     fn nudge(&self) {
@@ -515,6 +585,7 @@ impl<O: Offload> fmt::Debug for Batcher<O> {
         f.debug_struct("Batcher")
             .field("name", &self.offload().name())
             .field("policy", &self.config().policy)
+            .field("queue", &self.core.queue)
             .finish_non_exhaustive()
     }
 }

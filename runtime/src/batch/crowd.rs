@@ -29,8 +29,8 @@ pub(crate) trait Crowd: Send + Sync {
     fn unblock(&self, slot: usize);
     /// Under `Fixed`: the event has been read, in the order of the source. All others do nothing.
     fn announce(&self, event: EventId);
-    /// Under `Fixed`: the event will not come any more. All others do nothing.
-    fn pass(&self, event: EventId);
+    /// Under `Fixed`: the event will not come any more, from this algorithm or from any. All others do nothing.
+    fn pass(&self, event: EventId, user: Option<u32>);
     /// No event will be read in this phase.
     fn drain(&self);
     /// Another phase begins; what was counted so far is forgotten.
@@ -45,7 +45,7 @@ pub(crate) trait Crowd: Send + Sync {
 /// Where a batcher stands, seen by another that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// Whether anything is under way: somebody can come, or a batch runs.
+    /// Whether anything is under way: somebody can come, a batch runs, or one will be closed.
     pub(crate) moves: bool,
     /// The group in front, if it is one of a fixed composition and all of its events have been read.
     pub(crate) front: Option<Key>,
@@ -59,6 +59,8 @@ pub(crate) struct JobSide {
     /// All batchers of the job, and the place of this one.
     pub(crate) crowds: Arc<[Arc<dyn Crowd>]>,
     pub(crate) index: usize,
+    /// The algorithms that use it.
+    pub(crate) users: Vec<u32>,
     pub(crate) traced: bool,
 }
 
@@ -158,29 +160,35 @@ impl Presence {
             return;
         }
         let mut state = lock(&self.state);
+        let again = state.phase == Phase::Algorithms;
         state.phase = Phase::Algorithms;
         state.event = event;
         for (index, &users) in users.iter().enumerate() {
-            self.crowds[index].announce(event);
+            if again {
+                // An attempt has failed. Whether others still waited for it is a matter of time.
+                self.crowds[index].pass(event, None);
+            }
             state.uses[index].0 = users;
             state.tell(&self.crowds, self.slot, index, users > 0);
         }
     }
 
-    /// An algorithm that uses these batchers has ended.
-    pub(crate) fn used(&self, batchers: &[usize]) {
+    /// An algorithm that uses these batchers has ended in this event.
+    pub(crate) fn used(&self, event: EventId, user: u32, batchers: &[usize]) {
         if self.is_idle {
             return;
         }
         let mut state = lock(&self.state);
+        if state.event != event {
+            return; // it was demanded when its event was over, and the slot has gone on
+        }
         for &index in batchers {
             let left = &mut state.uses[index].0;
             *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.crowds[index].pass(state.event);
-                if state.drains {
-                    state.tell(&self.crowds, self.slot, index, false);
-                }
+            let is_last = *left == 0;
+            self.crowds[index].pass(event, Some(user));
+            if is_last && state.drains {
+                state.tell(&self.crowds, self.slot, index, false);
             }
         }
     }
@@ -194,7 +202,7 @@ impl Presence {
         state.phase = Phase::Delivering;
         for index in 0..self.crowds.len() {
             state.uses[index].0 = 0;
-            self.crowds[index].pass(event);
+            self.crowds[index].pass(event, None);
             if state.drains {
                 state.tell(&self.crowds, self.slot, index, false);
             }
