@@ -254,7 +254,7 @@ impl Group {
         self.meter(node).end(outcome.is_err());
         let uses = &self.plan.nodes[node].uses;
         if !uses.is_empty() {
-            self.presence().used(uses);
+            self.presence().used(self.id, node as u32, uses);
         }
         fill(&self.cells[node], outcome);
         if self.plan.launch == Launch::Spawn {

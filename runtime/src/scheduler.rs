@@ -52,8 +52,8 @@ impl Scheduler {
         let config = &self.config;
         let threads = config.resolved_threads();
         let mut plan = chain.into_plan::<S::Product>().map_err(|error| RunError::early(error.into()))?;
-        let slots = config.resolved_slots().max(slots_needed(&plan.crowds));
         ensure_sane(threads)?;
+        let slots = config.resolved_slots().max(slots_needed(&plan.crowds)?);
         clock::calibrate();
         let _at_work = config.clock.begin(threads).map_err(RunError::early)?;
         for outlet in &mut plan.outlets {
@@ -105,13 +105,23 @@ impl Scheduler {
 
 /// Under `Fixed`, a batch is held until its last event has come, which needs a slot as well; several batchers of that kind
 /// may each hold an unfinished group.
-fn slots_needed(crowds: &[Arc<dyn Crowd>]) -> usize {
+fn slots_needed(crowds: &[Arc<dyn Crowd>]) -> Result<usize, RunError> {
     let needed = crowds.iter().map(|crowd| match crowd.policy() {
         BatchPolicy::Fixed(requests) => requests,
         _ => 0,
     });
-    needed.sum()
+    let needed = needed.fold(0, usize::saturating_add);
+    if needed <= FIXED_SLOTS_MAX {
+        return Ok(needed);
+    }
+    Err(RunError::early(anyhow::anyhow!(
+        "batches of a fixed composition need a slot for each of their requests: {needed} are too many, at most \
+         {FIXED_SLOTS_MAX} are possible"
+    )))
 }
+
+/// Slots that fixed batches may ask for. More are a slip of the finger, and no memory would hold them.
+const FIXED_SLOTS_MAX: usize = 1 << 20;
 
 /// The batchers of a job, while it runs.
 struct Opened(Vec<Arc<dyn Crowd>>);
@@ -123,7 +133,9 @@ impl Opened {
             let (executor, clock, crowds) = (executor.clone(), plan.clock.clone(), plan.crowds.clone());
             // A timeline is in real time.
             let traced = plan.traced && !clock.is_simulated();
-            crowd.clone().open(JobSide { executor, clock, crowds, index, traced })?;
+            let nodes = (0..).zip(&plan.nodes).filter(|(_, node)| node.uses.contains(&index));
+            let users = nodes.map(|(user, _)| user).collect();
+            crowd.clone().open(JobSide { executor, clock, crowds, index, users, traced })?;
             opened.0.push(crowd.clone());
         }
         Ok(opened)

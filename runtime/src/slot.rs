@@ -94,6 +94,10 @@ async fn run_events<S: Source>(job: &Job<S>, tally: &SlotTally, seat: &Arc<Seat>
             }
         };
         seat.presence.over(read.event);
+        if result.is_err() {
+            // Before it waits for its turn: what it has asked of others shall not be done for nobody.
+            Group::cancel(&mut slot.group).await;
+        }
         slot.deliver(ticket, read.event, result).await;
         Group::cancel(&mut slot.group).await;
         tally.busy.store(false, Relaxed);

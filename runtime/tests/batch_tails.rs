@@ -51,8 +51,8 @@ fn run(chain: Chain, clock: &Clock, threads: usize, slots: usize, events: u64) -
         // The shortest time-out of all is the 900 ms of `delay`.
         assert!(report.elapsed < Duration::from_millis(900), "waited for a time-out: {report}");
         for batcher in &report.batchers {
-            let adaptive = matches!(batcher.policy, BatchPolicy::Adaptive { .. });
-            assert!(adaptive || batcher.closed_for(CloseReason::Age) == 0, "{report}");
+            let may_wait = matches!(batcher.policy, BatchPolicy::Adaptive { .. } | BatchPolicy::Fixed(_));
+            assert!(may_wait || batcher.closed_for(CloseReason::Age) == 0, "{report}");
         }
     }
     report
@@ -149,8 +149,14 @@ fn an_algorithm_that_asks_the_same_batcher_twice_in_a_row_or_at_once() {
 fn two_batchers_in_one_event_in_either_order() {
     everywhere(|text, clock, threads| {
         for (slots, lanes) in [(2, 1), (6, 1), (16, 2)] {
-            let one = Square { name: "one", ..Square::new(&clock, lanes) }.batcher(policy(text)).0;
-            let other = Square { name: "other", ..Square::new(&clock, lanes) }.batcher(policy(text)).0;
+            // Under `fixed`, groups wait for each other here, until nothing has moved for so long.
+            let config = BatchConfig {
+                policy: policy(text),
+                patience: Duration::from_millis(5),
+                ..BatchConfig::default()
+            };
+            let [one, other] = ["one", "other"]
+                .map(|name| Batcher::new(Square { name, ..Square::new(&clock, lanes) }, config.clone()));
             let mut chain = Chain::new("crossing");
             let number = chain.source::<u64>("number");
             let using = (one.clone(), other.clone());

@@ -10,8 +10,8 @@ use asynchrotron_sync::{BatchQueue, Pushed, Ticket, View};
 use tokio::task::AbortHandle;
 
 use super::cost::Cost;
-use super::crowd::{Crowd, JobSide, Standing};
-use super::decide::{Action, Knowledge, State, decide};
+use super::crowd::{Crowd, JobSide};
+use super::decide::{Action, Group, Knowledge, State, decide};
 use super::driver::drive;
 use super::fixed::Book;
 use super::offload::Offload;
@@ -105,13 +105,8 @@ pub(crate) struct Core<O: Offload> {
     /// Whether the driver is in line for a lane.
     pub(super) in_line: AtomicBool,
     drains: AtomicBool,
-    /// Under `Fixed`: all batchers of the job, and the place of this one.
-    company: Mutex<Option<Company>>,
     job: Mutex<Option<Attached>>,
 }
-
-/// All batchers of a job, and the place of one.
-type Company = (Arc<[Arc<dyn Crowd>]>, usize);
 
 /// While a job uses the batcher.
 struct Attached {
@@ -196,7 +191,6 @@ impl<O: Offload> Batcher<O> {
             armed: AtomicU64::new(u64::MAX),
             in_line: AtomicBool::new(false),
             drains: AtomicBool::new(false),
-            company: Mutex::new(None),
             job: Mutex::new(None),
         };
         core.queue.close(); // until a job opens it
@@ -252,15 +246,17 @@ impl<O: Offload> Batcher<O> {
         };
         if core.config.policy == BatchPolicy::Off {
             let rows = core.offload.rows(&request);
-            let reply = core.offload.run_alone(request).await?;
             lock(&core.tally).alone(rows);
-            return Ok(reply);
+            return Ok(core.offload.run_alone(request).await?);
         }
         let clock = ctx.group.clock();
         let now = nanoseconds(clock);
         let order = match &core.book {
-            Some(book) => lock(book).come(ctx.id().0),
-            None => (u64::from(u32::MAX - priority), 0),
+            Some(book) => {
+                let (group, request) = lock(book).number(ctx.id().0, ctx.node);
+                (group, request, ctx.id().0)
+            }
+            None => (u64::from(u32::MAX - priority), 0, 0),
         };
         let ticket = Ticket {
             order,
@@ -273,6 +269,11 @@ impl<O: Offload> Batcher<O> {
         others.each(|crowd, slot| crowd.block(slot));
         let request = Request { value: request, event: ctx.id(), lanes_lost: 0 };
         let (pushed, view) = core.queue.push(Some(presence.slot()), request, ticket);
+        if view.closed {
+            others.each(|crowd, slot| crowd.unblock(slot));
+        } else if let Some(book) = &core.book {
+            lock(book).note(ctx.id().0, ctx.node);
+        }
         if let Some(approach) = view.approach {
             core.learnt.learn_approach(approach);
         }
@@ -362,43 +363,37 @@ impl<O: Offload> Core<O> {
                 self.held_with.store(view.queued, Relaxed);
             }
         }
-        let group = self.book.as_ref().zip(view.front).and_then(|(book, (key, requests))| {
+        let group = self.book.as_ref().zip(view.front).map(|(book, (key, requests))| {
             let is_complete = requests >= self.config.requests_limit() || lock(book).is_complete(key);
-            (is_complete || (view.coming == 0 && view.running == 0 && self.is_first_of_the_stuck()))
-                .then_some(requests)
+            Group { requests, is_complete }
         });
+        // To be in line for a lane is as good as to hold one.
+        let in_line_since = view.oldest.unwrap_or(now);
         let state = State {
             queue: *view,
             lanes_free,
             lanes_foreign: own.saturating_sub(available),
             lanes,
             on_lanes: self.on_lanes.load(Relaxed),
-            held_since: self.held_since.load(Relaxed).min(now),
+            held_since: if lanes_held > 0 { in_line_since } else { self.held_since.load(Relaxed).min(now) },
             held_with: self.held_with.load(Relaxed),
             drains: self.drains.load(Relaxed),
             group,
             now,
         };
-        decide(&self.config, &self.learnt.read(), &state)
-    }
-
-    /// Under `Fixed`: groups of different batchers can wait for each other's events (some ask one first, some the other).
-    /// When nothing in the job moves any more, each event has come as far as it can, which depends on nothing but the events;
-    /// then the first of the groups in front goes as it is. Those that still wait for events to be read do not count.
-    fn is_first_of_the_stuck(&self) -> bool {
-        let Some((crowds, index)) = lock(&self.company).clone() else { return false };
-        let standings: Vec<Standing> = crowds.iter().map(|crowd| crowd.standing()).collect();
-        if standings.iter().any(|standing| standing.moves) {
-            return false;
+        let knowledge = self.learnt.read();
+        match decide(&self.config, &knowledge, &state) {
+            Action::AwaitLane => {
+                // Only with something to close: who takes a lane to find that it is too early, and gives it on to another
+                // who finds the same, keeps a worker busy until it is not.
+                let in_hand = State { lanes_free: 1, held_since: in_line_since, ..state };
+                match decide(&self.config, &knowledge, &in_hand) {
+                    Action::Close(..) => Action::AwaitLane,
+                    other => other,
+                }
+            }
+            action => action,
         }
-        let fronts =
-            standings.iter().enumerate().filter_map(|(index, standing)| Some((standing.front?, index)));
-        let first = fronts.min().map(|(_, first)| first);
-        // Who comes to a halt last may not be the one whose turn it is.
-        if let Some(first) = first.filter(|first| *first != index) {
-            crowds[first].nudge();
-        }
-        first == Some(index)
     }
 
     /// Whoever has changed the queue looks whether there is something to do for the driver.
@@ -439,9 +434,14 @@ impl<O: Offload> Core<O> {
 
     /// Changes who can come, and looks at what that leaves.
     fn change(&self, change: impl FnOnce(&Queue<O>, u64) -> View) {
-        if let Some(now) = self.now() {
-            let view = change(&self.queue, now);
-            self.look(view, now);
+        match self.now() {
+            Some(now) => {
+                let view = change(&self.queue, now);
+                self.look(view, now);
+            }
+            // Between jobs there is nobody to look, but what was begun is undone.
+            None if self.config.policy != BatchPolicy::Off => drop(change(&self.queue, 0)),
+            None => {}
         }
     }
 }
@@ -461,9 +461,15 @@ impl<O: Offload> Crowd for Core<O> {
             anyhow::bail!("the batcher `{}` is in use by another job", self.offload.name());
         }
         self.queue.reopen();
+        lock(&self.tally).restart();
+        // The driver of the job before was dropped wherever it stood.
+        self.in_line.store(false, Relaxed);
+        self.held_since.store(0, Relaxed);
         self.drains.store(false, Relaxed);
         self.learnt.closed_at.store(0, Relaxed); // the time between jobs tells nothing
-        *lock(&self.company) = self.book.is_some().then(|| (side.crowds.clone(), side.index));
+        if let Some(book) = &self.book {
+            lock(book).open(side.users.clone());
+        }
         let driver = side.executor.spawn(drive(self.clone(), side.clone())).abort_handle();
         *job = Some(Attached { side, driver });
         Ok(())
@@ -473,8 +479,9 @@ impl<O: Offload> Crowd for Core<O> {
         let job = lock(&self.job).take();
         if let Some(job) = job {
             job.driver.abort();
-            *lock(&self.company) = None;
-            self.queue.close();
+            for slot in self.queue.close() {
+                job.side.others().for_each(|other| other.unblock(slot));
+            }
         }
     }
 
@@ -501,9 +508,12 @@ impl<O: Offload> Crowd for Core<O> {
         }
     }
 
-    fn pass(&self, event: EventId) {
+    fn pass(&self, event: EventId, user: Option<u32>) {
         if let Some(book) = &self.book {
-            lock(book).pass(event.0);
+            match user {
+                Some(user) => lock(book).pass(event.0, user),
+                None => lock(book).pass_all(event.0),
+            }
             self.change(|queue, _| queue.view());
         }
     }
@@ -524,17 +534,6 @@ impl<O: Offload> Crowd for Core<O> {
         lock(&self.tally).restart();
     }
 
-    fn standing(&self) -> Standing {
-        let view = self.view();
-        let is_read = |key| self.book.as_ref().is_some_and(|book| lock(book).is_read(key));
-        let moves = view.coming > 0 || view.running > 0;
-        Standing { moves, front: view.front.map(|(key, _)| key).filter(|key| is_read(*key)) }
-    }
-
-    fn nudge(&self) {
-        self.queue.poke();
-    }
-
     fn report(&self) -> BatcherReport {
         let name = self.offload.name();
         lock(&self.tally).report(name, &self.config)
@@ -552,6 +551,7 @@ impl<O: Offload> fmt::Debug for Batcher<O> {
         f.debug_struct("Batcher")
             .field("name", &self.offload().name())
             .field("policy", &self.config().policy)
+            .field("queue", &self.core.queue)
             .finish_non_exhaustive()
     }
 }

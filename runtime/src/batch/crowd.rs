@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
 
-use super::fixed::Key;
 use super::policy::BatchPolicy;
 use super::report::BatcherReport;
 use crate::event::EventId;
@@ -29,26 +28,13 @@ pub(crate) trait Crowd: Send + Sync {
     fn unblock(&self, slot: usize);
     /// Under `Fixed`: the event has been read, in the order of the source. All others do nothing.
     fn announce(&self, event: EventId);
-    /// Under `Fixed`: the event will not come any more. All others do nothing.
-    fn pass(&self, event: EventId);
+    /// Under `Fixed`: the event will not come any more, from this algorithm or from any. All others do nothing.
+    fn pass(&self, event: EventId, user: Option<u32>);
     /// No event will be read in this phase.
     fn drain(&self);
     /// Another phase begins; what was counted so far is forgotten.
     fn restart(&self);
-    /// Under `Fixed`: where it stands, for others that may be stuck with it.
-    fn standing(&self) -> Standing;
-    /// Has its driver look again.
-    fn nudge(&self);
     fn report(&self) -> BatcherReport;
-}
-
-/// Where a batcher stands, seen by another that waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
-    /// Whether anything is under way: somebody can come, or a batch runs.
-    pub(crate) moves: bool,
-    /// The group in front, if it is one of a fixed composition and all of its events have been read.
-    pub(crate) front: Option<Key>,
 }
 
 /// What a batcher knows of its job.
@@ -59,6 +45,8 @@ pub(crate) struct JobSide {
     /// All batchers of the job, and the place of this one.
     pub(crate) crowds: Arc<[Arc<dyn Crowd>]>,
     pub(crate) index: usize,
+    /// The algorithms that use it.
+    pub(crate) users: Vec<u32>,
     pub(crate) traced: bool,
 }
 
@@ -158,29 +146,35 @@ impl Presence {
             return;
         }
         let mut state = lock(&self.state);
+        let again = state.phase == Phase::Algorithms;
         state.phase = Phase::Algorithms;
         state.event = event;
         for (index, &users) in users.iter().enumerate() {
-            self.crowds[index].announce(event);
+            if again {
+                // An attempt has failed. Whether others still waited for it is a matter of time.
+                self.crowds[index].pass(event, None);
+            }
             state.uses[index].0 = users;
             state.tell(&self.crowds, self.slot, index, users > 0);
         }
     }
 
-    /// An algorithm that uses these batchers has ended.
-    pub(crate) fn used(&self, batchers: &[usize]) {
+    /// An algorithm that uses these batchers has ended in this event.
+    pub(crate) fn used(&self, event: EventId, user: u32, batchers: &[usize]) {
         if self.is_idle {
             return;
         }
         let mut state = lock(&self.state);
+        if state.event != event {
+            return; // it was demanded when its event was over, and the slot has gone on
+        }
         for &index in batchers {
             let left = &mut state.uses[index].0;
             *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.crowds[index].pass(state.event);
-                if state.drains {
-                    state.tell(&self.crowds, self.slot, index, false);
-                }
+            let is_last = *left == 0;
+            self.crowds[index].pass(event, Some(user));
+            if is_last && state.drains {
+                state.tell(&self.crowds, self.slot, index, false);
             }
         }
     }
@@ -194,7 +188,7 @@ impl Presence {
         state.phase = Phase::Delivering;
         for index in 0..self.crowds.len() {
             state.uses[index].0 = 0;
-            self.crowds[index].pass(event);
+            self.crowds[index].pass(event, None);
             if state.drains {
                 state.tell(&self.crowds, self.slot, index, false);
             }

@@ -82,9 +82,17 @@ pub(crate) struct State {
     pub(crate) held_with: usize,
     /// Whether all events have been read.
     pub(crate) drains: bool,
-    /// Under [`Fixed`](BatchPolicy::Fixed): how many requests the group in front has, if it is complete.
-    pub(crate) group: Option<usize>,
+    /// Under [`Fixed`](BatchPolicy::Fixed): the group in front.
+    pub(crate) group: Option<Group>,
     pub(crate) now: u64,
+}
+
+/// Requests of one group of a fixed composition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) requests: usize,
+    /// Whether all have come that can.
+    pub(crate) is_complete: bool,
 }
 
 /// What is to be done.
@@ -111,8 +119,17 @@ pub(crate) fn decide(config: &BatchConfig, knowledge: &Knowledge, state: &State)
         return match state.group {
             None => Action::Wait,
             Some(_) if lanes_free == 0 => no_lane(lanes_foreign),
-            Some(requests) if requests >= size => Action::Close(requests, CloseReason::Full),
-            Some(requests) => Action::Close(requests, nobody_else(drains)),
+            Some(Group { requests, is_complete: true }) if requests >= size => {
+                Action::Close(requests, CloseReason::Full)
+            }
+            Some(Group { requests, is_complete: true }) => Action::Close(requests, nobody_else(drains)),
+            // Groups of two batchers can wait for each other's events, where some ask the one first and some the other. Then
+            // nothing moves any more, and after a while the one in front goes as it is.
+            Some(Group { requests, .. }) if queue.coming == 0 && queue.running == 0 => {
+                let limit = later(queue.oldest.unwrap_or(now), config.patience.as_nanos() as f64);
+                hold(requests, limit, u64::MAX, now)
+            }
+            Some(_) => Action::Wait,
         };
     }
     if lanes_free == 0 {
@@ -317,7 +334,7 @@ mod tests {
             let deadline = if deadline % 2 == 0 { u64::MAX } else { now - 1_000_000 + deadline };
             let queue = View { queued, rows, bytes: 4 * rows, oldest, deadline, coming, running, ..View::default() };
             let lanes = lanes_free + lanes_foreign + running;
-            let group = (queued > 0).then_some(queued.div_ceil(2));
+            let group = (queued > 0).then_some(Group { requests: queued.div_ceil(2), is_complete: age % 2 == 0 });
             let held_since = now.saturating_sub(age);
             let (on_lanes, held_with) = (10 * running, queued.div_ceil(3));
             State { queue, lanes_free, lanes_foreign, lanes, on_lanes, held_since, held_with, drains, group, now }
@@ -361,6 +378,7 @@ mod tests {
         ) {
             // Adaptive may hold a small batch while other lanes work.
             (state.queue.coming, state.queue.running) = (0, 0);
+            state.group = state.group.map(|group| Group { is_complete: true, ..group });
             let action = decide(&config, &knowledge, &state);
             if state.queue.queued > 0 && state.lanes_free > 0 {
                 prop_assert!(matches!(action, Action::Close(..)), "{:?}", action);
@@ -399,7 +417,7 @@ mod tests {
                 let mut after = state;
                 after.queue.queued += 1;
                 after.queue.coming -= 1;
-                after.group = after.group.map(|requests| requests + 1);
+                after.group = after.group.map(|group| Group { requests: group.requests + 1, ..group });
                 prop_assert!(matches!(decide(&config, &knowledge, &after), Action::Close(..)));
             }
         }

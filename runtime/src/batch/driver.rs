@@ -23,11 +23,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use asynchrotron_sync::{Batch, Lane, Taken};
+use asynchrotron_sync::{Batch, Lane, Taken, View};
 
 use super::batcher::{Core, Request, nanoseconds};
 use super::crowd::JobSide;
 use super::decide::{Action, CloseReason};
+use super::fixed::Key;
 use super::offload::{Offload, Remedy, Trouble};
 use super::stamp::Stamped;
 use crate::failure::panic_message;
@@ -66,14 +67,15 @@ pub(super) async fn drive<O: Offload>(core: Arc<Core<O>>, job: JobSide) {
                 let lane = lanes.take().await;
                 core.in_line.store(false, Relaxed);
                 let now = nanoseconds(&job.clock);
+                let view = core.view();
                 if let Ok(lane) = lane
-                    && let Action::Close(requests, reason) = core.decide(&core.view(), now, 1)
+                    && let Action::Close(requests, reason) = core.decide(&view, now, 1)
                 {
-                    close(&core, &job, lane, requests, reason);
+                    close(&core, &job, lane, group(&view), (requests, reason));
                 }
             }
             Action::Close(requests, reason) => match lanes.try_take() {
-                Some(lane) => close(&core, &job, lane, requests, reason),
+                Some(lane) => close(&core, &job, lane, group(&view), (requests, reason)),
                 // Somebody else was faster. Let whoever it was go on before looking again.
                 None => tokio::task::yield_now().await,
             },
@@ -81,15 +83,24 @@ pub(super) async fn drive<O: Offload>(core: Arc<Core<O>>, job: JobSide) {
     }
 }
 
+/// Under `Fixed`: what is closed.
+fn group(view: &View) -> Option<Key> {
+    view.front.map(|(key, _)| key)
+}
+
 /// Cuts a batch for a lane, and lets it run.
 fn close<O: Offload>(
     core: &Arc<Core<O>>,
     job: &JobSide,
     lane: Lane<O::Lane>,
-    requests: usize,
-    reason: CloseReason,
+    group: Option<Key>,
+    (requests, reason): (usize, CloseReason),
 ) {
-    let cut = core.queue.cut_fitting(requests, core.config.rows_limit(), core.config.bytes_max);
+    let (rows, bytes) = (core.config.rows_limit(), core.config.bytes_max);
+    let cut = match group {
+        Some(group) => core.queue.cut_group(group, rows, bytes),
+        None => core.queue.cut_fitting(requests, rows, bytes),
+    };
     let Some(mut batch) = cut else { return };
     let requests = batch.take_requests();
     let closed_at = nanoseconds(&job.clock);
@@ -110,7 +121,9 @@ fn refuse<O: Offload>(core: &Core<O>, job: &JobSide) {
         job.others().for_each(|other| other.unblock(slot));
     }
     let error = core.offload.trouble(Trouble::Closed);
-    batch.end(requests.into_iter().map(|taken| (taken, Err(error.clone()))), nanoseconds(&job.clock));
+    let now = nanoseconds(&job.clock);
+    let view = batch.end(requests.into_iter().map(|taken| (taken, Err(error.clone()))), now);
+    core.look(view, now);
 }
 
 /// One batch on its way.
@@ -152,7 +165,8 @@ impl<O: Offload> Run<O> {
                 self.answer(&batch, part, |core| Err(core.offload.trouble(Trouble::Closed)));
                 continue;
             };
-            match self.attempt(lane, &part).await {
+            let Some(result) = self.attempt(lane, &part).await else { continue };
+            match result {
                 Ok(replies) => {
                     let answers = part.into_iter().zip(replies.into_iter().map(Ok));
                     if parts.is_empty() {
@@ -206,8 +220,13 @@ impl<O: Offload> Run<O> {
         }
     }
 
-    /// Packs, runs and unpacks some requests; a panic in there becomes an error.
-    async fn attempt(&self, lane: Lane<O::Lane>, part: &Requests<O>) -> Result<Vec<O::Reply>, O::Error> {
+    /// Packs, runs and unpacks some requests; a panic in there becomes an error. `None` as soon as nobody waits for any of them:
+    /// a device that hangs then gets its lane back.
+    async fn attempt(
+        &self,
+        lane: Lane<O::Lane>,
+        part: &Requests<O>,
+    ) -> Option<Result<Vec<O::Reply>, O::Error>> {
         let offload = &self.core.offload;
         let rows = self.core.config.padded(part.iter().map(|taken| taken.ticket.rows).sum());
         let (lane_number, begin) = (offload.lane_number(&lane), self.now());
@@ -221,23 +240,34 @@ impl<O: Offload> Run<O> {
         let (result, end) = match started {
             Ok(future) => {
                 let mut future = pin!(Stamped::new(future, &self.job.clock));
+                // All before this one have left.
+                let mut waits = 0;
                 poll_fn(|cx| {
-                    catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
-                        .unwrap_or_else(|panic| Poll::Ready((panicked(panic), self.now())))
+                    let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+                    match polled {
+                        Ok(Poll::Ready(ended)) => return Poll::Ready(Some(ended)),
+                        Ok(Poll::Pending) => {}
+                        Err(panic) => return Poll::Ready(Some((panicked(panic), self.now()))),
+                    }
+                    while part.get(waits).is_some_and(|taken| taken.poll_abandoned(cx).is_ready()) {
+                        waits += 1;
+                    }
+                    if waits == part.len() { Poll::Ready(None) } else { Poll::Pending }
                 })
-                .await
+                .await?
             }
             Err(panic) => (panicked(panic), self.now()),
         };
         if self.job.traced {
             self.trace(lane_number, part, rows, begin, end);
         }
-        let replies = result?;
-        if replies.len() != part.len() {
-            return Err(offload.trouble(Trouble::WrongReplies));
-        }
+        let replies = match result {
+            Ok(replies) if replies.len() == part.len() => replies,
+            Ok(_) => return Some(Err(offload.trouble(Trouble::WrongReplies))),
+            Err(error) => return Some(Err(error)),
+        };
         self.core.learn(rows, end.saturating_sub(begin));
-        Ok(replies)
+        Some(Ok(replies))
     }
 
     /// The lane has died with the batch.

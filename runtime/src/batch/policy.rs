@@ -49,7 +49,8 @@ pub enum BatchPolicy {
     },
     /// The requests of the events kN … kN+N−1, without those that never come. Which requests share a batch then depends on
     /// the numbers of the events alone: for validation, bit by bit, of devices whose results depend on it. Events must come
-    /// in ascending order. The job gets as many slots as this needs.
+    /// in ascending order. The job gets as many slots as this needs. No batch is closed before all of its events have come or
+    /// passed, unless nothing has moved for as long as the [patience](BatchConfig::patience) lasts.
     Fixed(usize),
 }
 
@@ -127,8 +128,9 @@ pub struct BatchConfig {
     /// The numbers of rows that the device takes, if it does not take any: a batch is padded up to the next. A request
     /// that has more than the largest goes alone, without padding.
     pub sizes: Vec<usize>,
-    /// The longest time that a batch is held, whatever the policy waits for, except `Fixed`. It matters only where an
-    /// algorithm waits for something that another event does.
+    /// The longest time that a batch is held, whatever the policy waits for; under `Fixed`, while nothing moves. It matters only
+    /// where an algorithm waits for something that another event does: under `Fixed`, also where some events ask one batcher first
+    /// and some another, or where the source is slower than that.
     pub patience: Duration,
 }
 

@@ -36,6 +36,8 @@ impl Simulated {
             return;
         }
         if let Some(at) = self.alarms.earliest() {
+            // Not every alarm wakes a task: some are those of algorithms whose event is over, and waits for its turn.
+            self.pace.ask_again();
             let now = self.now.fetch_max(at, Ordering::AcqRel).max(at);
             self.alarms.ring_due(now);
         }

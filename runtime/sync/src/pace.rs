@@ -53,6 +53,15 @@ impl Pace {
         state.holds == 0 && (!state.nudged || broken::is(Fault::PaceForgetsNudge))
     }
 
+    /// Wakes the pacer: the worker that is about to fall asleep asks again, whether or not what else is woken now has a task
+    /// to run.
+    pub fn ask_again(&self) {
+        let pacer = self.state.lock().pacer.take();
+        if let Some(pacer) = pacer {
+            pacer.wake();
+        }
+    }
+
     /// What the pacer does when it is polled. (3) It never ends.
     pub fn run_once(&self, waker: &Waker) {
         let mut state = self.state.lock();

@@ -12,10 +12,10 @@ use support::{Bell, batching, block_on, poll};
 
 type Queue = BatchQueue<u32, u32, Lost>;
 
-const TICKET: Ticket = Ticket { order: (0, 0), rows: 1, bytes: 10, pushed_at: 0, deadline: u64::MAX };
+const TICKET: Ticket = Ticket { order: (0, 0, 0), rows: 1, bytes: 10, pushed_at: 0, deadline: u64::MAX };
 
-fn ordered(order: (u64, u64)) -> Ticket {
-    Ticket { order, ..TICKET }
+fn ordered((first, second): (u64, u64)) -> Ticket {
+    Ticket { order: (first, second, 0), ..TICKET }
 }
 
 fn requests(batch: &mut Batch<u32, u32, Lost>) -> Vec<u32> {
@@ -122,7 +122,7 @@ fn view_sums_what_is_queued() {
 #[test]
 fn oldest_is_right_after_many_have_come_and_gone() {
     let queue = Queue::new();
-    let first = queue.push(None, 0, Ticket { order: (9, 9), deadline: 5000, ..TICKET });
+    let first = queue.push(None, 0, Ticket { order: (9, 9, 0), deadline: 5000, ..TICKET });
     for at in 1..2000 {
         let (pushed, view) = queue.push(None, 1, Ticket { pushed_at: at, deadline: 9000 - at, ..TICKET });
         assert_eq!((view.oldest, view.deadline), (Some(0), (9000 - at).min(5000)));

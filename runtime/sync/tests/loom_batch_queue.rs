@@ -29,7 +29,7 @@ type Answer = Result<u64, Lost>;
 /// What the driver has computed, in order. Of `std`: a model's threads are one.
 type Computed = Arc<Mutex<Vec<u64>>>;
 
-const TICKET: Ticket = Ticket { order: (0, 0), rows: 2, bytes: 3, pushed_at: 0, deadline: u64::MAX };
+const TICKET: Ticket = Ticket { order: (0, 0, 0), rows: 2, bytes: 3, pushed_at: 0, deadline: u64::MAX };
 
 fn with_members(members: usize) -> Queue {
     let queue = Queue::new();

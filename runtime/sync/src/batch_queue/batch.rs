@@ -1,6 +1,7 @@
 //! [`Batch`], and the requests in it: from the cut to the answers.
 
 use std::fmt;
+use std::task::{Context, Poll};
 
 use super::state::{Place, Rank};
 use super::{BatchQueue, Ticket, View};
@@ -24,6 +25,11 @@ impl<T, R, E> Taken<T, R, E> {
     /// Whether nobody waits for it any more. `true` is final.
     pub fn is_abandoned(&self) -> bool {
         self.signaller.is_abandoned()
+    }
+
+    /// Ready when nobody waits for it any more; until then the waker of the latest poll is kept, and woken when that happens.
+    pub fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.signaller.poll_abandoned(cx)
     }
 }
 

@@ -43,8 +43,9 @@ use state::State;
 /// What a queue knows of a request without looking into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// Requests stand in ascending order of this, and in the order in which they came where it is equal.
-    pub order: (u64, u64),
+    /// Requests stand in ascending order of this, and in the order in which they came where it is equal. Those that share the
+    /// first two numbers are a group.
+    pub order: (u64, u64, u64),
     /// Its weight.
     pub rows: usize,
     /// Its size.
@@ -72,7 +73,7 @@ pub struct View {
     pub coming: usize,
     /// Batches that were cut and have not ended.
     pub running: usize,
-    /// The order of the request in front, and how many requests in front share it; only where asked for.
+    /// The group of the request in front, and how many requests it has; only where asked for.
     pub front: Option<((u64, u64), usize)>,
     /// Whether it is closed.
     pub closed: bool,
@@ -93,7 +94,7 @@ pub struct View {
 /// let queue = BatchQueue::<u32, u32, Lost>::new();
 /// (0..2).for_each(|member| { queue.arrive(member, 0); });
 ///
-/// let ticket = Ticket { order: (0, 0), rows: 1, bytes: 4, pushed_at: 0, deadline: u64::MAX };
+/// let ticket = Ticket { order: (0, 0, 0), rows: 1, bytes: 4, pushed_at: 0, deadline: u64::MAX };
 /// let (first, view) = queue.push(Some(0), 20, ticket);
 /// assert_eq!((view.queued, view.coming), (1, 1)); // worth waiting for the other
 /// let (second, view) = queue.push(Some(1), 21, ticket);
@@ -148,7 +149,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
         self.lock().view()
     }
 
-    /// The same, with the request in front and how many share its order.
+    /// The same, with the group in front and how many it has.
     pub fn view_front(&self) -> View {
         let state = self.lock();
         View { front: state.front(), ..state.view() }
@@ -164,6 +165,14 @@ impl<T, R, E> BatchQueue<T, R, E> {
     /// (2) Takes what [`fits`](Self::fits) at this moment: between that call and a cut, others may come to stand in front.
     pub fn cut_fitting(&self, requests: usize, rows: usize, bytes: usize) -> Option<Batch<T, R, E>> {
         let state = self.lock();
+        let count = state.fits(requests, rows, bytes);
+        self.take(state, count)
+    }
+
+    /// (2) Takes what fits of a group, if that is the one in front at this moment.
+    pub fn cut_group(&self, group: (u64, u64), rows: usize, bytes: usize) -> Option<Batch<T, R, E>> {
+        let state = self.lock();
+        let (_, requests) = state.front().filter(|(front, _)| *front == group)?;
         let count = state.fits(requests, rows, bytes);
         self.take(state, count)
     }

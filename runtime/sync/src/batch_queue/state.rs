@@ -23,7 +23,7 @@ struct Note {
 }
 
 /// Order, then arrival.
-pub(super) type Rank = ((u64, u64), u64);
+pub(super) type Rank = ((u64, u64, u64), u64);
 
 #[derive(Default)]
 pub(super) struct Member {
@@ -106,10 +106,11 @@ impl<T, R, E> State<T, R, E> {
         self.queue.len()
     }
 
-    /// The order of the request in front, and how many in front share it.
+    /// The group in front, and how many requests it has.
     pub(super) fn front(&self) -> Option<((u64, u64), usize)> {
-        let order = self.queue.front()?.rank.0;
-        Some((order, self.queue.iter().take_while(|queued| queued.rank.0 == order).count()))
+        let group = |queued: &Taken<T, R, E>| (queued.rank.0.0, queued.rank.0.1);
+        let front = group(self.queue.front()?);
+        Some((front, self.queue.iter().take_while(|queued| group(queued) == front).count()))
     }
 
     /// Changes a member; says since when it was counted, if it was and that is known.

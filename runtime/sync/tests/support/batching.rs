@@ -38,7 +38,7 @@ fn react(queue: &Queue, view: View) {
 fn ask(mine: &Queue, other: &Queue, member: usize, request: usize) {
     let block = || react(other, other.block(member));
     let ticket = Ticket {
-        order: (request as u64 % 3, request as u64),
+        order: (request as u64 % 3, request as u64, 0),
         rows: 1,
         bytes: request,
         pushed_at: request as u64,
