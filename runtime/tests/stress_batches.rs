@@ -382,7 +382,11 @@ fn job(seed: u64) {
                 hangs: deadline.is_some(),
                 rows_max: 1 + (chance(25) % 20) as usize,
             };
-            let mut config = BatchConfig { policy: policy(chance(26)), ..BatchConfig::default() };
+            let policy = policy(chance(26));
+            let mut config = BatchConfig { policy, ..BatchConfig::default() };
+            if let BatchPolicy::Fixed(_) = policy {
+                config.patience = Duration::from_millis(3);
+            }
             if chance(27).is_multiple_of(2) {
                 config.requests_max = 1 + (chance(28) % 9) as usize;
             }
@@ -470,7 +474,11 @@ fn job(seed: u64) {
         assert!(sized == batcher.batches, "{what}: {report}");
         assert!(batcher.policy == BatchPolicy::Off || closed == batcher.batches, "{what}: {report}");
         assert!(batcher.requests >= batcher.batches, "{what}: {report}");
-        let timed = matches!(batcher.policy, BatchPolicy::Adaptive { .. } | BatchPolicy::Delay(..));
+        // Fixed groups can wait for each other's events, for as long as the patience lasts.
+        let timed = matches!(
+            batcher.policy,
+            BatchPolicy::Adaptive { .. } | BatchPolicy::Delay(..) | BatchPolicy::Fixed(_)
+        );
         assert!(timed || batcher.closed_for(CloseReason::Age) == 0, "{what}: {report}");
     }
     batchers.iter().for_each(|batcher| assert_idle(batcher, seed));
