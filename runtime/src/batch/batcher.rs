@@ -68,7 +68,7 @@ use crate::time::Clock;
 /// chain.uses(doubled, &double);
 /// chain.sink("check", doubled, |event: EventId, x: std::sync::Arc<u64>| { ensure!(*x == 2 * event.0); Ok(()) });
 ///
-/// let report = Scheduler::default().run(chain, source::from_iter(0..1000))?;
+/// let report = Scheduler::default().run(chain, source::from_iter(0..1000_u64))?;
 /// assert_eq!(report.batchers[0].requests, 1000);
 /// # Ok::<(), Error>(())
 /// ```
