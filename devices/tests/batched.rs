@@ -190,6 +190,34 @@ fn a_device_that_fails_for_good_fails_every_event_and_hangs_none() {
     }
 }
 
+/// A batch that hangs costs those who are in it, when their deadline passes; then the lane serves others.
+#[test]
+fn a_submission_that_hangs_costs_its_batch_and_no_other() {
+    for policy in ["off", "size=4", "adaptive", "fixed=4"] {
+        let config = EmulatedConfig {
+            lanes: 1,
+            ..simulated(Faults { hang_nth: Some(2), ..Faults::default() })
+        };
+        let clock = config.clock.clone();
+        let device: Arc<dyn Device> = Arc::new(EmulatedDevice::new(config));
+        let batches = BatchConfig::default().with_policy(policy.parse().unwrap());
+        let mut chain = Chain::new("hanging");
+        let numbers = chain.source::<Vec<u64>>("numbers");
+        let added = chain.offload("add", (numbers,), &OnDevice::batcher(Add(10), device, batches));
+        chain.sink("drop", added, |_, _: Arc<Vec<u64>>| Ok(()));
+        let config = Config {
+            slots: 4,
+            clock,
+            deadline: Some(Duration::from_millis(5)),
+            on_error: OnError { then: Then::Skip, ..OnError::default() },
+            ..Config::default()
+        };
+        let report = Scheduler::new(config).run(chain, source::from_iter(singles(40))).unwrap();
+        assert_eq!(report.events + report.timed_out, 40, "{policy}: {report}");
+        assert!((1..=4).contains(&report.timed_out), "{policy}: {report}");
+    }
+}
+
 #[test]
 fn lanes_overlap_transfer_and_compute() {
     // Transfers of 100 µs on one copy engine, computing of 100 µs on one engine: with two lanes one event computes while the

@@ -380,7 +380,8 @@ fn a_batcher_serves_one_job_at_a_time_and_the_next_one_after_it() {
     let (batcher, _) = Square::new(&clock, 1).batcher(policy("size=4"));
     for _ in 0..3 {
         let (chain, collected) = one_step(&batcher);
-        run(chain, &clock, 2, 8, 10);
+        let report = run(chain, &clock, 2, 8, 10);
+        assert_eq!(report.batchers[0].requests, 10, "of this job alone: {report}");
         assert_eq!(collected.sorted(), squares(10));
     }
     let (outer, _) = one_step(&batcher);
@@ -422,4 +423,53 @@ fn limits_in_requests_rows_and_bytes_hold_and_padding_is_counted() {
     }
     let batcher = &report.batchers[0];
     assert!(batcher.padding > 0 && (batcher.rows + batcher.padding).is_multiple_of(4), "{report}");
+}
+
+/// Two batchers wait for a lane that a third one holds, and each would hold its batch for a while if it had one.
+#[test]
+fn batchers_without_a_lane_do_not_keep_a_worker_busy() {
+    for text in ["size=5", "delay=5:900000", "adaptive=0"] {
+        let clock = Clock::simulated();
+        let lanes = asynchrotron::batch::LanePool::new(0..2);
+        let batcher = |name, fault: Option<common::device::Fault>| {
+            let lanes = lanes.clone();
+            Square { name, lanes, fault, ..Square::new(&clock, 1) }.batcher(policy(text)).0
+        };
+        let (one, other) = (batcher("one", None), batcher("other", None));
+        // One of its batches ends early, the other one late: the lane of the first is free meanwhile.
+        let rows = |number| 1000 * (1 + 10 * number as usize);
+        let long = Square { lanes: lanes.clone(), rows, ..Square::new(&clock, 1) }.batcher(policy("size=1")).0;
+        let mut chain = Chain::new("crowded");
+        let number = chain.source::<u64>("number");
+        let sleeper = clock.clone();
+        let asked = chain.algorithm("ask", (number,), {
+            let using = [one.clone(), other.clone(), long.clone()];
+            move |ctx: EventContext, number: Arc<u64>| {
+                let ([one, other, long], clock) = (using.clone(), sleeper.clone());
+                async move {
+                    let x = Number(*number);
+                    if x.0 > 1 {
+                        clock.sleep(Duration::from_micros(10)).await;
+                    }
+                    match *number {
+                        0..2 => long.submit(&ctx, x).await,
+                        2..4 => one.submit(&ctx, x).await,
+                        4..6 => other.submit(&ctx, x).await,
+                        // Comes late, or never.
+                        _ => {
+                            clock.sleep(Duration::from_millis(50)).await;
+                            Ok(x.0 * x.0)
+                        }
+                    }
+                }
+            }
+        });
+        [&one, &other, &long].into_iter().for_each(|batcher| chain.uses(asked, batcher));
+        let collected = Collected::of(&mut chain, asked);
+        let config = Config { slots: 8, clock: clock.clone(), ..Config::default() };
+        let (done, came) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(Scheduler::new(config).run(chain, source::from_iter(0..7_u64))));
+        came.recv_timeout(common::LONG / 6).expect("time stands still").unwrap();
+        assert_eq!(collected.sorted(), squares(7));
+    }
 }

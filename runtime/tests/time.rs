@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use asynchrotron::FailureKind;
@@ -232,4 +232,39 @@ fn a_real_deadline_ends_an_event_that_sleeps() {
     let report = Scheduler::new(config).run(chain, source::from_iter(0_u64..8)).unwrap();
     assert_eq!((report.events, report.timed_out), (0, 8));
     assert_eq!(report.failures[0].failure.kind(), FailureKind::TimedOut);
+}
+
+/// An alarm may wake an algorithm whose event is over, and that nobody polls any more: time goes on all the same.
+#[test]
+fn an_alarm_that_wakes_nobody_does_not_stop_the_clock() {
+    let clock = Clock::simulated();
+    let mut chain = Chain::new("stopped");
+    let x = chain.source::<u64>("x");
+    let (first, sleeper) = (clock.clone(), clock.clone());
+    // Event 1 has what it needs at once, while something that it has started sleeps; then it waits for its turn.
+    let aside = chain.algorithm("aside", (x,), move |_: Arc<u64>| {
+        let sleep = sleeper.sleep(Duration::from_millis(1));
+        async move {
+            sleep.await;
+            Ok::<_, Error>(())
+        }
+    });
+    let done = chain.algorithm("work", (x,), move |ctx: EventContext, x: Arc<u64>| {
+        let clock = first.clone();
+        async move {
+            if *x == 0 {
+                clock.sleep(Duration::from_millis(5)).await;
+            } else {
+                let mut wanted = pin!(ctx.get(aside));
+                std::future::poll_fn(|cx| Poll::Ready(drop(wanted.as_mut().poll(cx)))).await;
+            }
+            Ok::<_, Error>(())
+        }
+    });
+    chain.ordered_sink("drop", done, |_, _: Arc<()>| Ok(()));
+    let config = Config { slots: 2, clock, ..Config::default() };
+    let (done, came) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(Scheduler::new(config).run(chain, source::from_iter(0..2_u64))));
+    let report = came.recv_timeout(Duration::from_secs(20)).expect("time stands still").unwrap();
+    assert_eq!(report.elapsed, Duration::from_millis(5));
 }
