@@ -194,10 +194,8 @@ fn a_device_that_fails_for_good_fails_every_event_and_hangs_none() {
 #[test]
 fn a_submission_that_hangs_costs_its_batch_and_no_other() {
     for policy in ["off", "size=4", "adaptive", "fixed=4"] {
-        let config = EmulatedConfig {
-            lanes: 1,
-            ..simulated(Faults { hang_nth: Some(2), ..Faults::default() })
-        };
+        let config =
+            EmulatedConfig { lanes: 1, ..simulated(Faults { hang_nth: Some(2), ..Faults::default() }) };
         let clock = config.clock.clone();
         let device: Arc<dyn Device> = Arc::new(EmulatedDevice::new(config));
         let batches = BatchConfig::default().with_policy(policy.parse().unwrap());

@@ -438,7 +438,8 @@ fn batchers_without_a_lane_do_not_keep_a_worker_busy() {
         let (one, other) = (batcher("one", None), batcher("other", None));
         // One of its batches ends early, the other one late: the lane of the first is free meanwhile.
         let rows = |number| 1000 * (1 + 10 * number as usize);
-        let long = Square { lanes: lanes.clone(), rows, ..Square::new(&clock, 1) }.batcher(policy("size=1")).0;
+        let long =
+            Square { lanes: lanes.clone(), rows, ..Square::new(&clock, 1) }.batcher(policy("size=1")).0;
         let mut chain = Chain::new("crowded");
         let number = chain.source::<u64>("number");
         let sleeper = clock.clone();
