@@ -469,7 +469,9 @@ fn batchers_without_a_lane_do_not_keep_a_worker_busy() {
         let collected = Collected::of(&mut chain, asked);
         let config = Config { slots: 8, clock: clock.clone(), ..Config::default() };
         let (done, came) = std::sync::mpsc::channel();
-        std::thread::spawn(move || done.send(Scheduler::new(config).run(chain, source::from_iter(0..7_u64))));
+        std::thread::spawn(move || {
+            drop(done.send(Scheduler::new(config).run(chain, source::from_iter(0..7_u64))));
+        });
         came.recv_timeout(common::LONG / 6).expect("time stands still").unwrap();
         assert_eq!(collected.sorted(), squares(7));
     }

@@ -257,7 +257,7 @@ fn an_alarm_that_wakes_nobody_does_not_stop_the_clock() {
                 clock.sleep(Duration::from_millis(5)).await;
             } else {
                 let mut wanted = pin!(ctx.get(aside));
-                std::future::poll_fn(|cx| Poll::Ready(drop(wanted.as_mut().poll(cx)))).await;
+                std::future::poll_fn(|cx| Poll::Ready(wanted.as_mut().poll(cx).is_ready())).await;
             }
             Ok::<_, Error>(())
         }
@@ -265,7 +265,9 @@ fn an_alarm_that_wakes_nobody_does_not_stop_the_clock() {
     chain.ordered_sink("drop", done, |_, _: Arc<()>| Ok(()));
     let config = Config { slots: 2, clock, ..Config::default() };
     let (done, came) = std::sync::mpsc::channel();
-    std::thread::spawn(move || done.send(Scheduler::new(config).run(chain, source::from_iter(0..2_u64))));
+    std::thread::spawn(move || {
+        drop(done.send(Scheduler::new(config).run(chain, source::from_iter(0..2_u64))));
+    });
     let report = came.recv_timeout(Duration::from_secs(20)).expect("time stands still").unwrap();
     assert_eq!(report.elapsed, Duration::from_millis(5));
 }

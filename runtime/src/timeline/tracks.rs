@@ -3,7 +3,7 @@
 //! A slice is recorded when it has ended, by whichever worker noticed; so they come a little out of order. And they may overlap a
 //! little: a lane is given back before it is known that it is free, and an event can wait for two things at once. Perfetto
 //! drops slices that overlap without lying within each other. So some are kept back on each track until they can be written in
-//! order, each beginning where the one before it has ended.
+//! order, each ending where the next one begins, at the latest.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,13 +28,14 @@ pub(super) struct Tracks {
 #[derive(Default)]
 struct Track {
     /// By their beginnings, in nanoseconds; the second number tells apart those that begin together.
-    kept: BTreeMap<(u64, u64), Slice>,
+    kept: BTreeMap<(i64, u64), Slice>,
     added: u64,
-    end: u64,
+    /// Where the last slice that was written ends, in the time of the file.
+    end: i64,
 }
 
 struct Slice {
-    end: u64,
+    end: i64,
     name: Value,
     event: Value,
 }
@@ -48,9 +49,10 @@ impl Tracks {
         let number = arguments["number"].as_u64().unwrap_or_default();
         let ns = |name: &str| arguments[name].as_i64().unwrap_or_default();
         let recorded = (record["ts"].as_f64().unwrap_or_default() * 1e3) as i64;
-        let offset = self.offset.map_or(recorded - ns("now"), |offset| offset.min(recorded - ns("now")));
+        let offset = recorded - ns("now");
+        let offset = self.offset.map_or(offset, |smallest| smallest.min(offset));
         self.offset = Some(offset);
-        let [begin, end] = ["begin", "end"].map(|name| u64::try_from(ns(name) + offset).unwrap_or(0));
+        let (begin, end) = (ns("begin"), ns("end"));
 
         let mut records = Vec::new();
         let track = self.tracks.entry((process, number)).or_insert_with(|| {
@@ -65,7 +67,7 @@ impl Tracks {
         let slice = Slice { end, name: arguments["slice"].clone(), event: arguments["event"].clone() };
         track.kept.insert((begin, track.added), slice);
         if track.kept.len() > KEPT_BACK {
-            records.extend(track.next(process, number));
+            records.extend(track.next(process, number, offset));
         }
         records
     }
@@ -75,7 +77,7 @@ impl Tracks {
         let mut records = Vec::new();
         for (&(process, number), track) in &mut self.tracks {
             while !track.kept.is_empty() {
-                records.extend(track.next(process, number));
+                records.extend(track.next(process, number, self.offset.unwrap_or(0)));
             }
         }
         records
@@ -83,15 +85,14 @@ impl Tracks {
 }
 
 impl Track {
-    /// The first slice that was kept back; none if the one before it covers it.
-    fn next(&mut self, process: u64, number: u64) -> Option<Value> {
+    /// The first slice that was kept back.
+    fn next(&mut self, process: u64, number: u64, offset: i64) -> Option<Value> {
         let ((begin, _), Slice { end, name, event }) = self.kept.pop_first()?;
-        let begin = begin.max(self.end);
-        if end < begin {
-            return None;
-        }
+        let next = self.kept.first_key_value().map_or(i64::MAX, |((begin, _), _)| *begin);
+        let begin = (begin + offset).max(self.end);
+        let end = (end.min(next).saturating_add(offset)).max(begin);
         self.end = end;
-        let us = |ns: u64| ns as f64 / 1e3;
+        let us = |ns: i64| ns as f64 / 1e3;
         let arguments = if event.is_null() { json!({}) } else { json!({ "event": event }) };
         Some(json!({
             "ph": "X", "pid": process, "tid": FIRST_TRACK + number, "name": name,
@@ -123,7 +124,10 @@ mod tests {
         let slices: Vec<_> = written.iter().filter(|record| record["ph"] == "X").collect();
         let times: Vec<_> =
             slices.iter().map(|slice| (slice["ts"].as_f64(), slice["dur"].as_f64())).collect();
-        assert_eq!(times, [(1.0, 5.0), (6.0, 3.0), (9.0, 3.0)].map(|(ts, dur)| (Some(ts), Some(dur))));
+        assert_eq!(
+            times,
+            [(1.0, 1.0), (2.0, 1.0), (5.0, 4.0), (9.0, 3.0)].map(|(ts, dur)| (Some(ts), Some(dur)))
+        );
         assert_eq!(written[1]["args"]["name"], "lane 2");
     }
 }
