@@ -182,6 +182,10 @@ fn adaptive(
     let queue = &state.queue;
     let (until, requests) =
         match (gather(config, knowledge, state, price), equal_part(config, knowledge, state)) {
+            // Who has been held for long enough is not held again.
+            (Action::Close(requests, reason @ CloseReason::Age), _) => {
+                return Action::Close(requests, reason);
+            }
             (Action::Close(requests, reason), None) => return Action::Close(requests, reason),
             (Action::Close(requests, reason), Some((equal, took))) => {
                 // One less is as good.
@@ -411,8 +415,11 @@ mod tests {
         fn one_more_request_never_makes_it_wait_longer(
             config in configs(), knowledge in knowledge(), state in states(),
         ) {
-            // Somebody who could come did. Rows of allowed sizes may be worth filling up, so they are left out.
+            // Somebody who could come did. Rows of allowed sizes may be worth filling up, so they are left out; so are other
+            // lanes that work, whose equal part depends on how many there are.
             let config = BatchConfig { sizes: Vec::new(), ..config };
+            let mut state = state;
+            state.queue.running = 0;
             if matches!(decide(&config, &knowledge, &state), Action::Close(..)) && state.queue.coming > 0 {
                 let mut after = state;
                 after.queue.queued += 1;
