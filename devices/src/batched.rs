@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use asynchrotron::batch::{BatchConfig, BatchPolicy, Batcher, Offload, Remedy, Trouble};
+use asynchrotron::batch::{Alone, BatchConfig, BatchPolicy, Batcher, Offload, Remedy, Trouble};
 use asynchrotron_sync::{Lane, LanePool};
 
 use crate::{Device, DeviceError, DeviceErrorKind, DeviceKind, LaneId, Step};
@@ -149,6 +149,10 @@ impl<S: BatchStep> Offload for OnDevice<S> {
         self.device.lanes()
     }
 
+    fn device(&self) -> &str {
+        self.device.name()
+    }
+
     fn lane_number(&self, lane: &LaneId) -> usize {
         lane.0
     }
@@ -165,10 +169,14 @@ impl<S: BatchStep> Offload for OnDevice<S> {
         async move { Ok(step.unpack(completion.await?, parts)) }
     }
 
-    async fn run_alone(&self, request: S::Request) -> Result<S::Reply, DeviceError> {
+    async fn run_alone(
+        &self,
+        request: S::Request,
+        tell: &(dyn Fn(Alone) + Sync),
+    ) -> Result<S::Reply, DeviceError> {
         loop {
             let (input, parts) = self.step.pack(&[&request], self.step.request_rows(&request));
-            match self.device.run(&self.step, input).await {
+            match self.device.run_told(&self.step, input, tell).await {
                 // The next lane may live longer; without any, the device is closed.
                 Err(error) if matches!(error.kind(), DeviceErrorKind::LaneLost) => {}
                 Err(error) => return Err(error),

@@ -68,6 +68,11 @@ pub trait Offload: Send + Sync + 'static {
     /// The lanes on which batches run. They may be shared with others.
     fn lanes(&self) -> &LanePool<Self::Lane>;
 
+    /// The name of the device, for timelines. `device` by default.
+    fn device(&self) -> &str {
+        "device"
+    }
+
     /// A number of the lane, for timelines. 0 by default.
     fn lane_number(&self, _lane: &Self::Lane) -> usize {
         0
@@ -84,14 +89,17 @@ pub trait Offload: Send + Sync + 'static {
         rows: usize,
     ) -> impl Future<Output = Result<Vec<Self::Reply>, Self::Error>> + Send + 'static;
 
-    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)). By default waits for a lane and
-    /// [starts](Self::start) a batch of one.
+    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)), and tells where it is; nothing, if it is
+    /// computed on the caller's thread. By default waits for a lane and [starts](Self::start) a batch of one.
     fn run_alone(
         &self,
         request: Self::Request,
+        tell: &(dyn Fn(Alone) + Sync),
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send {
         async move {
+            tell(Alone::InLine);
             let lane = self.lanes().take().await.map_err(|_| self.trouble(Trouble::Closed))?;
+            tell(Alone::OnLane(self.lane_number(&lane)));
             let rows = self.rows(&request);
             let mut replies = self.start(lane, &[&request], rows).await?;
             match (replies.pop(), replies.is_empty()) {
@@ -108,6 +116,15 @@ pub trait Offload: Send + Sync + 'static {
     fn remedy(&self, _error: &Self::Error) -> Remedy {
         Remedy::Split
     }
+}
+
+/// Where a request is that [runs alone](Offload::run_alone).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// It waits for a lane.
+    InLine,
+    /// It is on the lane of this number.
+    OnLane(usize),
 }
 
 /// What can be done about a failed submission.
