@@ -12,9 +12,9 @@ use tokio::task::AbortHandle;
 use super::cost::Cost;
 use super::crowd::{Crowd, JobSide};
 use super::decide::{Action, Group, Knowledge, State, decide};
-use super::driver::drive;
+use super::driver::{LANES_LOST_MAX, drive};
 use super::fixed::Book;
-use super::offload::Offload;
+use super::offload::{Offload, Remedy};
 use super::policy::{BatchConfig, BatchPolicy};
 use super::report::{BatchTally, BatcherReport};
 use crate::clock;
@@ -245,9 +245,7 @@ impl<O: Offload> Batcher<O> {
             );
         };
         if core.config.policy == BatchPolicy::Off {
-            let rows = core.offload.rows(&request);
-            lock(&core.tally).alone(rows);
-            return Ok(core.offload.run_alone(request).await?);
+            return Ok(core.run_alone(&request).await?);
         }
         let clock = ctx.group.clock();
         let now = nanoseconds(clock);
@@ -344,6 +342,25 @@ pub(super) fn nanoseconds(clock: &Clock) -> u64 {
 }
 
 impl<O: Offload> Core<O> {
+    /// Without a queue; but as in one, a lane that dies gives the request back.
+    async fn run_alone(&self, request: &O::Request) -> Result<O::Reply, O::Error> {
+        let rows = self.offload.rows(request);
+        lock(&self.tally).alone(rows, &self.config);
+        let rows = self.config.padded(rows);
+        let mut lanes_lost = 0;
+        loop {
+            let ended = self.offload.run_alone(request, rows).await;
+            match &ended {
+                Err(error) if self.offload.remedy(error) == Remedy::GiveBack => lanes_lost += 1,
+                _ => return ended,
+            }
+            if lanes_lost >= LANES_LOST_MAX {
+                return ended;
+            }
+            lock(&self.tally).given_back += 1;
+        }
+    }
+
     /// What the queue looks like now.
     pub(super) fn view(&self) -> View {
         if self.book.is_some() { self.queue.view_front() } else { self.queue.view() }

@@ -84,16 +84,16 @@ pub trait Offload: Send + Sync + 'static {
         rows: usize,
     ) -> impl Future<Output = Result<Vec<Self::Reply>, Self::Error>> + Send + 'static;
 
-    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)). By default waits for a lane and
-    /// [starts](Self::start) a batch of one.
+    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)), once. `rows` is its weight, padding included. By
+    /// default waits for a lane and [starts](Self::start) a batch of one.
     fn run_alone(
         &self,
-        request: Self::Request,
+        request: &Self::Request,
+        rows: usize,
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send {
         async move {
             let lane = self.lanes().take().await.map_err(|_| self.trouble(Trouble::Closed))?;
-            let rows = self.rows(&request);
-            let mut replies = self.start(lane, &[&request], rows).await?;
+            let mut replies = self.start(lane, &[request], rows).await?;
             match (replies.pop(), replies.is_empty()) {
                 (Some(reply), true) => Ok(reply),
                 _ => Err(self.trouble(Trouble::WrongReplies)),

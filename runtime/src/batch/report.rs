@@ -64,9 +64,23 @@ impl fmt::Display for BatcherReport {
             "  batcher {name} ({policy}): {requests} requests ({rows} rows) in {batches} batches of {:.2} on average",
             self.mean_requests()
         )?;
-        if *batches == 0 || *policy == BatchPolicy::Off {
-            return Ok(());
+        if *batches > 0 && *policy != BatchPolicy::Off {
+            self.write_batches(f)?;
         }
+        let Self { splits, given_back, left, padding, .. } = self;
+        if splits + given_back + left + padding > 0 {
+            writeln!(
+                f,
+                "    {splits} splits after failures, {given_back} given back by dead lanes, {left} requests withdrawn, \
+                 {padding} rows of padding"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl BatcherReport {
+    fn write_batches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |parts: Vec<String>| parts.join(", ");
         let sizes = self.sizes.iter().map(|(size, batches)| match size {
             1 => format!("{batches} of 1"),
@@ -79,16 +93,7 @@ impl fmt::Display for BatcherReport {
         if let Some(Cost { submission_ns, row_ns }) = self.cost {
             write!(f, "; cost: {:.1} µs + {row_ns:.1} ns per row", 1e-3 * submission_ns)?;
         }
-        writeln!(f)?;
-        let Self { splits, given_back, left, padding, .. } = self;
-        if splits + given_back + left + padding > 0 {
-            writeln!(
-                f,
-                "    {splits} splits after failures, {given_back} given back by dead lanes, {left} requests withdrawn, \
-                 {padding} rows of padding"
-            )?;
-        }
-        Ok(())
+        writeln!(f)
     }
 }
 
@@ -136,9 +141,7 @@ impl BatchTally {
         waits_ns: impl Iterator<Item = u64>,
         config: &BatchConfig,
     ) {
-        let rows: usize = requests.iter().map(|taken| taken.ticket.rows).sum();
-        self.count(requests.len(), rows);
-        self.padding += config.padded(rows).saturating_sub(rows) as u64;
+        self.count(requests.len(), requests.iter().map(|taken| taken.ticket.rows).sum(), config);
         if let Some(index) = CloseReason::ALL.iter().position(|other| *other == reason) {
             self.reasons[index] += 1;
         }
@@ -148,14 +151,15 @@ impl BatchTally {
     }
 
     /// A request went without a batch.
-    pub(super) fn alone(&mut self, rows: usize) {
-        self.count(1, rows);
+    pub(super) fn alone(&mut self, rows: usize, config: &BatchConfig) {
+        self.count(1, rows, config);
     }
 
-    fn count(&mut self, requests: usize, rows: usize) {
+    fn count(&mut self, requests: usize, rows: usize, config: &BatchConfig) {
         self.batches += 1;
         self.requests += requests as u64;
         self.rows += rows as u64;
+        self.padding += config.padded(rows).saturating_sub(rows) as u64;
         self.sizes[requests.max(1).ilog2() as usize] += 1;
     }
 
