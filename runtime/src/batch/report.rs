@@ -194,3 +194,47 @@ impl BatchTally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> BatchTally {
+        let mut tally = BatchTally::default();
+        let config = BatchConfig { sizes: vec![16], ..BatchConfig::default() };
+        for requests in [1, 3, 2, 8] {
+            tally.count(requests, 2 * requests, &config);
+        }
+        (tally.reasons[0], tally.reasons[5]) = (3, 1);
+        tally.waits.saturating_record(40_000);
+        [1, 100].into_iter().for_each(|rows| tally.fit.add(rows, 50_000 + 1000 * rows as u64));
+        tally
+    }
+
+    #[test]
+    fn a_report_shows_sizes_reasons_waits_and_cost() {
+        let mut tally = tally();
+        let report = tally.report("clue", &BatchConfig::default());
+        assert_eq!(report.sizes, [(1, 1), (2, 2), (8, 1)]);
+        assert_eq!((report.closed_for(CloseReason::Full), report.closed_for(CloseReason::Drain)), (3, 0));
+        assert_eq!(
+            report.to_string(),
+            "  batcher clue (adaptive): 14 requests (28 rows) in 4 batches of 3.50 on average\n    \
+             sizes: 1 of 1, 2 of 2–3, 1 of 8–15\n    \
+             closed: 3 full, 1 age\n    \
+             waited: 40.2µs (median), 40.2µs (99 %); cost: 50.0 µs + 1000.0 ns per row\n    \
+             0 splits after failures, 0 given back by dead lanes, 0 requests withdrawn, 36 rows of padding\n"
+        );
+        tally.restart();
+        let report = tally.report("clue", &BatchConfig::default());
+        assert_eq!((report.batches, report.padding, report.reasons.len()), (0, 0, 0));
+        assert!(report.cost.is_some(), "what was learnt of the device is kept");
+    }
+
+    #[test]
+    fn without_batches_there_is_nothing_to_show_of_them() {
+        let off = BatchConfig::default().with_policy(BatchPolicy::Off);
+        let text = tally().report("clue", &off).to_string();
+        assert!(text.starts_with("  batcher clue (off): 14 requests") && !text.contains("closed"), "{text}");
+    }
+}
