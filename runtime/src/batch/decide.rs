@@ -512,6 +512,27 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_reaches_a_limit_is_not_held_for_those_who_can_come() {
+        let config =
+            BatchConfig { requests_max: 8, rows_max: 100, bytes_max: 1000, ..BatchConfig::default() };
+        for policy in ["size=50", "delay=50:500", "adaptive=0"] {
+            let config = config.clone().with_policy(policy.parse().unwrap());
+            let knowledge = Knowledge {
+                cost: Some(Cost { submission_ns: 50_000.0, row_ns: 1000.0 }),
+                ..Knowledge::default()
+            };
+            let is_full = |queued, rows, bytes| {
+                let (oldest, deadline) = (Some(1000), u64::MAX);
+                let queue = View { queued, rows, bytes, coming: 5, oldest, deadline, ..View::default() };
+                let state = State { queue, lanes_free: 1, held_since: 1000, now: 1000, ..State::default() };
+                matches!(decide(&config, &knowledge, &state), Action::Close(_, CloseReason::Full))
+            };
+            assert!(!is_full(7, 99, 999), "{policy}");
+            assert!(is_full(8, 0, 0) && is_full(1, 100, 0) && is_full(1, 0, 1000), "{policy}");
+        }
+    }
+
+    #[test]
     fn a_fixed_group_is_waited_for_longer_while_somebody_can_come_but_not_for_ever() {
         let config = BatchConfig::default().with_policy(BatchPolicy::Fixed(5));
         let action = |coming, running, now| {
