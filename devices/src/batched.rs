@@ -171,23 +171,16 @@ impl<S: BatchStep> Offload for OnDevice<S> {
 
     async fn run_alone(
         &self,
-        request: S::Request,
+        request: &S::Request,
+        rows: usize,
         tell: &(dyn Fn(Alone) + Sync),
     ) -> Result<S::Reply, DeviceError> {
-        loop {
-            let (input, parts) = self.step.pack(&[&request], self.step.request_rows(&request));
-            match self.device.run_told(&self.step, input, tell).await {
-                // The next lane may live longer; without any, the device is closed.
-                Err(error) if matches!(error.kind(), DeviceErrorKind::LaneLost) => {}
-                Err(error) => return Err(error),
-                Ok(output) => {
-                    let mut replies = self.step.unpack(output, parts);
-                    return match (replies.pop(), replies.is_empty()) {
-                        (Some(reply), true) => Ok(reply),
-                        _ => Err(self.trouble(Trouble::WrongReplies)),
-                    };
-                }
-            }
+        let (input, parts) = self.step.pack(&[request], rows);
+        let output = self.device.run_told(&self.step, input, tell).await?;
+        let mut replies = self.step.unpack(output, parts);
+        match (replies.pop(), replies.is_empty()) {
+            (Some(reply), true) => Ok(reply),
+            _ => Err(self.trouble(Trouble::WrongReplies)),
         }
     }
 

@@ -12,9 +12,9 @@ use tokio::task::AbortHandle;
 use super::cost::Cost;
 use super::crowd::{Crowd, JobSide};
 use super::decide::{Action, Group, Knowledge, State, decide};
-use super::driver::drive;
+use super::driver::{LANES_LOST_MAX, drive};
 use super::fixed::Book;
-use super::offload::Offload;
+use super::offload::{Offload, Remedy};
 use super::policy::{BatchConfig, BatchPolicy};
 use super::report::{BatchTally, BatcherReport};
 use super::sightings::{Lonely, Sightings};
@@ -251,7 +251,7 @@ impl<O: Offload> Batcher<O> {
         let clock = ctx.group.clock();
         let sightings = Sightings::new(ctx);
         if core.config.policy == BatchPolicy::Off {
-            return Ok(core.run_alone(request, index, &sightings, clock).await?);
+            return Ok(core.run_alone(&request, index, &sightings, clock).await?);
         }
         let now = nanoseconds(clock);
         let order = match &core.book {
@@ -351,33 +351,43 @@ pub(super) fn nanoseconds(clock: &Clock) -> u64 {
 }
 
 impl<O: Offload> Core<O> {
-    /// Runs a request without a batch.
+    /// Without a queue; but as in one, a lane that dies gives the request back.
     async fn run_alone(
         &self,
-        request: O::Request,
+        request: &O::Request,
         index: usize,
         sightings: &Sightings,
         clock: &Clock,
     ) -> Result<O::Reply, O::Error> {
-        let (rows, bytes) = (self.offload.rows(&request), self.offload.bytes(&request));
-        lock(&self.tally).alone(rows);
-        let lonely = Lonely::new(sightings, index, rows, bytes);
+        let (rows, bytes) = (self.offload.rows(request), self.offload.bytes(request));
+        lock(&self.tally).alone(rows, &self.config);
+        let padded = self.config.padded(rows);
+        let lonely = Lonely::new(sightings, index, (rows, padded), bytes);
         let tell = |place| lonely.tell(place, nanoseconds(clock));
-        let run = self.offload.run_alone(request, &tell);
-        // When the device was done is not when that is noticed; but to know it costs an allocation.
-        let (result, end) = match sightings.is_recorded() {
-            true => Stamped::new(run, clock).await,
-            false => {
-                let result = run.await;
-                let end = if lonely.has_travelled() { nanoseconds(clock) } else { 0 };
-                (result, end)
+        let mut lanes_lost = 0;
+        loop {
+            let run = self.offload.run_alone(request, padded, &tell);
+            // When the device was done is not when that is noticed; but to know it costs an allocation.
+            let (ended, at) = match sightings.is_recorded() {
+                true => Stamped::new(run, clock).await,
+                false => {
+                    let ended = run.await;
+                    (ended, if lonely.has_travelled() { nanoseconds(clock) } else { 0 })
+                }
+            };
+            lonely.end(at, ended.is_err());
+            match &ended {
+                Err(error) if self.offload.remedy(error) == Remedy::GiveBack => lanes_lost += 1,
+                _ => lanes_lost = LANES_LOST_MAX,
             }
-        };
-        if lonely.has_travelled() {
-            lonely.end(end, result.is_err());
-            sightings.answered(nanoseconds(clock));
+            if lanes_lost >= LANES_LOST_MAX {
+                if lonely.has_travelled() {
+                    sightings.answered(nanoseconds(clock));
+                }
+                return ended;
+            }
+            lock(&self.tally).given_back += 1;
         }
-        Ok(result?)
     }
 
     /// What the queue looks like now.

@@ -36,7 +36,7 @@ use crate::lock::lock;
 use crate::timeline::{BatchEnds, Record};
 
 /// With so many lanes a request may die before it is taken for what kills them.
-const LANES_LOST_MAX: u32 = 3;
+pub(super) const LANES_LOST_MAX: u32 = 3;
 
 type Requests<O> = Vec<Taken<Request<O>, <O as Offload>::Reply, <O as Offload>::Error>>;
 
@@ -286,7 +286,8 @@ impl<O: Offload> Run<O> {
 
     /// The lane has died with the batch.
     fn give_back(&self, batch: Batch<Request<O>, O::Reply, O::Error>, requests: Requests<O>) {
-        lock(&self.core.tally).given_back += 1;
+        // Nothing, if all that was in it has been given up.
+        lock(&self.core.tally).given_back += u64::from(!requests.is_empty());
         requests.iter().for_each(|taken| taken.request.sightings.given_back());
         let slots: Vec<usize> = requests.iter().filter_map(|taken| taken.member).collect();
         for &slot in &slots {

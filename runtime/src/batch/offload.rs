@@ -89,19 +89,20 @@ pub trait Offload: Send + Sync + 'static {
         rows: usize,
     ) -> impl Future<Output = Result<Vec<Self::Reply>, Self::Error>> + Send + 'static;
 
-    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)), and tells where it is; nothing, if it is
-    /// computed on the caller's thread. By default waits for a lane and [starts](Self::start) a batch of one.
+    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)), once, and tells where it is; nothing, if it is
+    /// computed on the caller's thread. `rows` is its weight, padding included. By default waits for a lane and
+    /// [starts](Self::start) a batch of one.
     fn run_alone(
         &self,
-        request: Self::Request,
+        request: &Self::Request,
+        rows: usize,
         tell: &(dyn Fn(Alone) + Sync),
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send {
         async move {
             tell(Alone::InLine);
             let lane = self.lanes().take().await.map_err(|_| self.trouble(Trouble::Closed))?;
             tell(Alone::OnLane(self.lane_number(&lane)));
-            let rows = self.rows(&request);
-            let mut replies = self.start(lane, &[&request], rows).await?;
+            let mut replies = self.start(lane, &[request], rows).await?;
             match (replies.pop(), replies.is_empty()) {
                 (Some(reply), true) => Ok(reply),
                 _ => Err(self.trouble(Trouble::WrongReplies)),

@@ -91,10 +91,11 @@ impl Sightings {
 
 /// A request that goes without a batch.
 pub(super) struct Lonely<'a> {
-    pub(super) sightings: &'a Sightings,
-    pub(super) batcher: usize,
-    pub(super) rows: usize,
-    pub(super) bytes: usize,
+    sightings: &'a Sightings,
+    batcher: usize,
+    rows: usize,
+    padding: usize,
+    bytes: usize,
     pushed: AtomicU64,
     begun: AtomicU64,
     lane: AtomicU64,
@@ -102,16 +103,23 @@ pub(super) struct Lonely<'a> {
 }
 
 impl<'a> Lonely<'a> {
-    pub(super) fn new(sightings: &'a Sightings, batcher: usize, rows: usize, bytes: usize) -> Self {
+    /// The rows come without padding, and with it.
+    pub(super) fn new(
+        sightings: &'a Sightings,
+        batcher: usize,
+        (rows, padded): (usize, usize),
+        bytes: usize,
+    ) -> Self {
         let [pushed, begun, lane, batch] = [(); 4].map(|()| AtomicU64::new(0));
-        Lonely { sightings, batcher, rows, bytes, pushed, begun, lane, batch }
+        let padding = padded.saturating_sub(rows);
+        Lonely { sightings, batcher, rows, padding, bytes, pushed, begun, lane, batch }
     }
 
     /// Where it is now.
     pub(super) fn tell(&self, place: Alone, now: u64) {
         match place {
             // A lane that died is followed by another wait; the request is still the same.
-            Alone::InLine if self.pushed.load(Relaxed) != 0 => self.end(now, true),
+            Alone::InLine if self.has_travelled() => self.sightings.closed(0),
             Alone::InLine => {
                 self.pushed.store(now.max(1), Relaxed);
                 self.sightings.submitted(now, self.batcher, self.rows, 0);
@@ -155,7 +163,7 @@ impl<'a> Lonely<'a> {
                 lane,
                 requests: 1,
                 rows: self.rows as u32,
-                padding: 0,
+                padding: self.padding as u32,
                 bytes: self.bytes as u64,
                 reason: None,
                 failed,

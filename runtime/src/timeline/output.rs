@@ -41,7 +41,8 @@ impl Output {
         if self.trouble.is_some() {
             return false;
         }
-        let Some(member) = self.member.replace(new_member()) else { return true };
+        let Some(member) = &mut self.member else { return true };
+        let member = std::mem::replace(member, new_member());
         let written = member.finish().and_then(|member| self.file.write_all(&member));
         self.note(written)
     }
