@@ -27,6 +27,7 @@
 //! a [`Timeline`] writes whatever spans there are. Without a timeline they go to whatever subscriber the program has.
 
 mod chrome;
+pub mod reading;
 mod tracks;
 
 use std::fs::File;
