@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use super::critical_path::Bound;
 use super::evidence::{BatcherEvidence, Evidence};
+use super::intervals::share;
 use super::percentiles::Time;
 use super::recording::{DeliveryKind, Name, StateKind};
+use super::workers::WorkerFigures;
 
 /// One thing that would shorten the job, with its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,7 +103,8 @@ impl fmt::Display for Percent {
 fn slots(evidence: &Evidence<'_>) -> Option<Advice> {
     let (in_use, busy) = (evidence.slots_in_use()?, evidence.workers_busy()?);
     let limit = evidence.highest_occupancy().max(evidence.sinks_busy());
-    if in_use < 0.9 || busy >= BUSY || limit >= BUSY {
+    // Where events wait for workers, though these are idle, more of them would wait.
+    if in_use < 0.9 || busy >= BUSY || limit >= BUSY || evidence.in_state(StateKind::Ready) >= 0.5 {
         return None;
     }
     let devices = match evidence.lanes.is_empty() {
@@ -113,7 +116,8 @@ fn slots(evidence: &Evidence<'_>) -> Option<Advice> {
     let text = format!(
         "the {slots} slots are all in use ({in_use}) while workers are {idle} idle{devices}: more slots"
     );
-    Some(of_job(1.0 - busy, text))
+    // Until the next thing is full.
+    Some(of_job(1.0 - busy.max(limit), text))
 }
 
 /// Calls that can go on wait for a worker.
@@ -141,11 +145,18 @@ fn ready(evidence: &Evidence<'_>) -> Option<Advice> {
                      or more workers"
                 )
             } else {
-                let (algorithm, longest) = evidence.longest_poll()?;
-                format!(
-                    "{spent}: long polls are in the way (of `{algorithm}`, up to {}): split them",
-                    Time(longest)
-                )
+                match evidence.longest_poll() {
+                    // One that ends later than others begin to wait, and not by much less than they do.
+                    Some((algorithm, longest)) if 2.0 * longest as f64 >= mean => format!(
+                        "{spent}: long polls are in the way (of `{algorithm}`, up to {}): split them",
+                        Time(longest)
+                    ),
+                    _ => format!(
+                        "{spent}: workers come late, {} each time, and not because of long polls: is the machine busy with \
+                         something else?",
+                        Time::from(mean)
+                    ),
+                }
             }
         }
     };
@@ -339,17 +350,16 @@ fn suspended(evidence: &Evidence<'_>) -> Option<Advice> {
 
 fn tiny_polls(evidence: &Evidence<'_>) -> Option<Advice> {
     evidence.workers_busy()?;
-    let sum =
-        |what: fn(&super::WorkerFigures) -> i64| evidence.workers.iter().map(what).sum::<i64>().max(1) as f64;
+    let sum = |what: fn(&WorkerFigures) -> i64| evidence.workers.iter().map(what).sum::<i64>();
     let (polls, tiny) = (sum(|worker| worker.polls as i64), sum(|worker| worker.tiny_polls as i64));
-    let of_busy = sum(|worker| worker.tiny_ns) / sum(|worker| worker.busy_ns);
+    let of_workers = share(sum(|worker| worker.tiny_ns), evidence.worker_time_ns());
     let text = format!(
-        "{} of polls are tiny (less than 2 µs), together {} of the time in use of workers, and what is between them comes on top: join \
+        "{} of polls are tiny (less than 2 µs), together {} of the time of all workers, and what is between polls comes on top: join \
          small algorithms",
-        Percent(tiny / polls),
-        Percent(of_busy)
+        Percent(share(tiny, polls)),
+        Percent(of_workers)
     );
-    (tiny >= 0.5 * polls).then_some(Advice { text, share: of_busy, of: Share::WorkerTime })
+    (2 * tiny >= polls).then_some(Advice { text, share: of_workers, of: Share::WorkerTime })
 }
 
 fn failures(evidence: &Evidence<'_>) -> Option<Advice> {

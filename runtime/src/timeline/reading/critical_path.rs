@@ -81,7 +81,7 @@ impl CriticalPath {
         slowest: usize,
     ) -> (Vec<CriticalPath>, Option<CriticalPath>) {
         let mut events: Vec<&Event> = completed(recording).map(|(_, event)| event).collect();
-        events.sort_by_key(|event| (event.life_ns(), event.begin_ns));
+        events.sort_by_key(|event| (event.life_ns(), event.begin_ns, event.id));
         let median = rank(events.len(), 50).map(|index| Self::of(recording, events[index]));
         let slowest = events.iter().rev().take(slowest).map(|event| Self::of(recording, event));
         (slowest.collect(), median)
@@ -107,7 +107,7 @@ pub(super) fn event_time(recording: &Recording) -> Vec<(Bound, i64)> {
         }
     }
     let mut totals: Vec<_> = totals.into_iter().collect();
-    totals.sort_by_key(|&(_, total)| std::cmp::Reverse(total));
+    totals.sort_by_cached_key(|(bound, total)| (std::cmp::Reverse(*total), bound.step(recording)));
     totals
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::intervals::{mean, share};
+use super::intervals::share;
 use super::percentiles::Percentiles;
 use super::recording::{Event, Recording};
 
@@ -73,14 +73,32 @@ pub(super) fn completed(recording: &Recording) -> impl Iterator<Item = (usize, &
     events.filter(|(_, event)| event.failed.is_none() && !event.unfinished)
 }
 
-/// The mean, and its standard error.
-pub(super) fn mean_and_error(values: impl Iterator<Item = i64> + Clone) -> (f64, f64) {
-    let (mut sum, mut count) = (0.0, 0);
-    for value in values.clone() {
-        sum += value as f64;
+/// The mean, and its standard error. Exact up to the last step, so the order of the values does not matter.
+pub(super) fn mean_and_error(values: impl Iterator<Item = i64>) -> (f64, f64) {
+    let (mut sum, mut squares, mut count) = (0_i128, 0_i128, 0_i128);
+    for value in values.map(i128::from) {
+        sum += value;
+        squares = squares.saturating_add(value * value);
         count += 1;
     }
-    let center = mean(sum, count);
-    let squares: f64 = values.map(|value| (value as f64 - center).powi(2)).sum();
-    (center, (mean(squares, count.saturating_sub(1)) / count.max(1) as f64).sqrt())
+    if count < 2 {
+        return (sum as f64, 0.0);
+    }
+    let spread = (squares.saturating_mul(count) - sum.saturating_mul(sum)).max(0) as f64;
+    (sum as f64 / count as f64, (spread / (count * count * (count - 1)) as f64).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standard_error_is_that_of_the_books() {
+        // Deviations 3, 1, 1, 3 of the mean: a variance of 20 / 3, and its root over that of 4.
+        let (mean, error) = mean_and_error([2, 4, 6, 8].into_iter());
+        assert_eq!(mean, 5.0);
+        assert!((error - (20.0_f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12, "{error}");
+        assert_eq!(mean_and_error([7].into_iter()), (7.0, 0.0));
+        assert_eq!(mean_and_error([].into_iter()), (0.0, 0.0));
+    }
 }

@@ -54,9 +54,14 @@ impl Evidence<'_> {
         if job.every > 1 || job.clock == "simulated" || self.recording.lost > 0 || self.span_ns == 0 {
             return None;
         }
-        let threads = (job.threads as i64).max(self.workers.len() as i64);
         let busy: i64 = self.workers.iter().map(|worker| worker.busy_ns).sum();
-        Some(share(busy, threads * self.span_ns))
+        Some(share(busy, self.worker_time_ns()))
+    }
+
+    /// That of all workers together.
+    pub(super) fn worker_time_ns(&self) -> i64 {
+        let threads = (self.recording.job.threads as i64).max(self.workers.len() as i64);
+        threads.saturating_mul(self.span_ns)
     }
 
     pub(super) fn slots_in_use(&self) -> Option<f64> {

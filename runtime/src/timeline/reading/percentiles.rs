@@ -35,8 +35,12 @@ pub(super) struct Time(pub(super) i64);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let text = format!("{sign}{:.1?}", Duration::from_nanos(self.0.unsigned_abs()));
-        f.pad(&text.replace(".0ns", "ns").replace("0.0ns", "0"))
+        let text = match self.0.unsigned_abs() {
+            0 => "0".to_owned(),
+            ns @ ..1000 => format!("{sign}{ns}ns"),
+            ns => format!("{sign}{:.1?}", Duration::from_nanos(ns)),
+        };
+        f.pad(&text)
     }
 }
 
@@ -64,7 +68,7 @@ mod tests {
         let said = |ns| Time(ns).to_string();
         assert_eq!(
             [0, 17, 1234, -1_500_000, 2_000_000_000].map(said),
-            ["0ns", "17ns", "1.2µs", "-1.5ms", "2.0s"]
+            ["0", "17ns", "1.2µs", "-1.5ms", "2.0s"]
         );
     }
 }

@@ -122,7 +122,7 @@ impl Analysis {
             "lane",
             "occupied",
             "batches",
-            "of",
+            "requests",
             "rows",
             "each",
             "gaps",
