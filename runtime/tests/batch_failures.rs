@@ -171,6 +171,10 @@ impl Offload for Clumsy {
         1
     }
 
+    fn lane_number(&self, lane: &usize) -> usize {
+        *lane
+    }
+
     fn lanes(&self) -> &LanePool<usize> {
         &self.device.lanes
     }

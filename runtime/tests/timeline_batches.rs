@@ -2,14 +2,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use asynchrotron::batch::BatchPolicy;
 use asynchrotron::prelude::*;
 use asynchrotron::time::Clock;
-use asynchrotron::timeline::reading::{Recording, check};
+use asynchrotron::timeline::reading::{Recording, StateKind, check};
 use asynchrotron::timeline::{Level, Timeline, TimelineConfig, TimelineReport};
 use common::device::Square;
 use common::{Collected, config};
@@ -56,9 +55,7 @@ fn events_are_followed_into_their_batches_and_back() {
         let requests: u64 =
             recording.lanes.iter().flat_map(|lane| &lane.batches).map(|batch| batch.requests).sum();
         assert_eq!(requests, EVENTS, "{name}");
-        let on_device = recording.events.iter().flat_map(|event| &event.calls).filter(|call| {
-            call.states.iter().any(|state| state.kind == asynchrotron::timeline::reading::StateKind::OnDevice)
-        });
+        let on_device = recording.states.iter().filter(|state| state.kind == StateKind::OnDevice);
         assert_eq!(on_device.count() as u64, EVENTS, "{name}");
     }
 }
@@ -70,8 +67,13 @@ fn a_timeline_of_simulated_time_is_in_simulated_time() {
     let run = || job(&path, BatchPolicy::Size(4), Clock::simulated(), light()).0;
     let (first, second) = (run(), run());
     assert_eq!(check(&first), Vec::<String>::new());
-    let batches = |recording: &Recording| -> Vec<(u64, u64)> {
-        recording.lanes.iter().flat_map(|lane| &lane.batches).map(|batch| (batch.begin, batch.end)).collect()
+    let batches = |recording: &Recording| -> Vec<(i64, i64)> {
+        recording
+            .lanes
+            .iter()
+            .flat_map(|lane| &lane.batches)
+            .map(|batch| (batch.begin_ns, batch.end_ns))
+            .collect()
     };
     assert!(!batches(&first).is_empty());
     assert_eq!(batches(&first), batches(&second), "the same job takes the same time");
@@ -107,9 +109,5 @@ fn what_a_full_ring_cannot_take_is_counted_and_said() {
     assert!(report.lost > 0);
     assert_eq!(recording.lost, report.lost);
     assert!(report.to_string().contains("LOST"), "{report}");
-    let losses: BTreeMap<&str, usize> = BTreeMap::from([(
-        "records lost",
-        std::fs::read_to_string(&path).unwrap().matches("records lost").count(),
-    )]);
-    assert!(losses["records lost"] > 0);
+    assert!(std::fs::read_to_string(&path).unwrap().contains("records lost"));
 }

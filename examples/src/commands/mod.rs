@@ -4,6 +4,7 @@ mod generate;
 mod graph;
 mod list;
 mod run;
+mod trace;
 
 use std::io::{ErrorKind, Write as _, stdout};
 
@@ -21,6 +22,7 @@ pub(crate) fn execute(command: Command) -> Result<()> {
         Command::List => list::list(),
         Command::Graph(arguments) => graph::graph(&arguments),
         Command::Generate(arguments) => generate::generate(&arguments),
+        Command::Trace(arguments) => trace::trace(&arguments),
         Command::Bench(arguments) => crate::bench::run(&arguments.name, arguments.json),
     }
 }

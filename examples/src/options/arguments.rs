@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Graph(GraphArguments),
     /// Write a file of generated events
     Generate(GenerateArguments),
+    /// Say in words what a timeline shows, which `run --trace` wrote
+    Trace(TraceArguments),
     /// Measure something
     Bench(BenchArguments),
 }
@@ -177,6 +179,22 @@ pub(crate) struct GenerateArguments {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TraceArguments {
+    /// The timeline: FILE.json or FILE.json.gz
+    #[arg(value_name = "FILE", required_unless_present = "diff")]
+    pub(crate) file: Option<PathBuf>,
+    /// Compare two timelines: what became slower, by how much
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["file", "check"])]
+    pub(crate) diff: Vec<PathBuf>,
+    /// Say what is wrong with the file, a line for each problem; exit with 1 if there are any
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) check: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

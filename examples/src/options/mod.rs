@@ -9,6 +9,8 @@ mod file;
 mod parameter;
 mod settings;
 
-pub(crate) use arguments::{Command, GenerateArguments, GraphArguments, RunArguments, parse_arguments};
+pub(crate) use arguments::{
+    Command, GenerateArguments, GraphArguments, RunArguments, TraceArguments, parse_arguments,
+};
 pub(crate) use parameter::{Kind, Parameter, Values};
 pub(crate) use settings::Settings;

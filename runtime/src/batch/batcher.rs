@@ -43,6 +43,7 @@ use crate::timeline::DeviceInfo;
 /// #     fn rows(&self, _: &u64) -> usize { 1 }
 /// #     fn trouble(&self, trouble: Trouble) -> Failed { Failed(trouble.to_string()) }
 /// #     fn lanes(&self) -> &LanePool<()> { &self.lanes }
+/// #     fn lane_number(&self, _: &()) -> usize { 0 }
 /// #     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
 /// #         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
 /// #     {

@@ -28,6 +28,7 @@ use asynchrotron_sync::{Lane, LanePool, Lost};
 ///     fn rows(&self, _: &u64) -> usize { 1 }
 ///     fn trouble(&self, trouble: Trouble) -> Failed { Failed(trouble.to_string()) }
 ///     fn lanes(&self) -> &LanePool<()> { &self.lanes }
+///     fn lane_number(&self, _: &()) -> usize { 0 }
 ///     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
 ///         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
 ///     {
@@ -73,10 +74,8 @@ pub trait Offload: Send + Sync + 'static {
         "device"
     }
 
-    /// A number of the lane, for timelines. 0 by default.
-    fn lane_number(&self, _lane: &Self::Lane) -> usize {
-        0
-    }
+    /// A number of the lane, for timelines: each has its own, from 0.
+    fn lane_number(&self, lane: &Self::Lane) -> usize;
 
     /// Packs a batch of at least one request, submits it, and gives a future of the replies: one for each request, in the
     /// same order. `rows` is the weight of the batch, padding included.

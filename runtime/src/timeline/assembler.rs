@@ -44,7 +44,8 @@ pub(super) struct Assembler {
     threads: HashMap<String, Track>,
     slots: BTreeMap<u32, OpenEvent>,
     slot_lanes: HashMap<u32, usize>,
-    device_lanes: BTreeMap<(usize, u32), Track>,
+    /// The track of each lane, and where its last batch ends.
+    device_lanes: BTreeMap<(usize, u32), (Track, u64)>,
     /// Per device: batches on it, and their bytes.
     on_device: Vec<(u64, u64)>,
     batch_ends: BTreeMap<u64, u64>,
@@ -291,7 +292,13 @@ impl Assembler {
         if batch.failed {
             arguments.push(("failed", Value::Flag(true)));
         }
-        let (begin, end, name) = (batch.begin, batch.at, &*info.name);
+        // A lane is free before it is known that its batch has ended: the next may seem to begin a little earlier.
+        let last = self
+            .device_lanes
+            .get_mut(&(info.device, batch.lane))
+            .map(|(_, end)| std::mem::replace(end, batch.at));
+        let begin = batch.begin.max(last.unwrap_or(0)).min(batch.at);
+        let (end, name) = (batch.at, &*info.name);
         sheet.put(&Item::Slice {
             track,
             begin,
@@ -312,10 +319,11 @@ impl Assembler {
         // Devices in order, with room for lanes that come later.
         let tid = LANES_FROM + (device as u32) * 100_000 + lane;
         let track = Track { pid: DEVICES, tid };
-        if self.device_lanes.insert((device, lane), track).is_none() {
+        self.device_lanes.entry((device, lane)).or_insert_with(|| {
             let name = format!("{} lane {lane}", job.devices[device].name);
             sheet.put(&Item::Thread { track, name: &name });
-        }
+            (track, 0)
+        });
         track
     }
 

@@ -178,6 +178,8 @@ impl Partition {
             return;
         }
         let begin = std::mem::replace(&mut self.now, until);
+        // Whoever waits for a worker waits for it as others do, whatever came before.
+        let request = request.filter(|_| kind > StateKind::Suspended);
         match self.states.last_mut() {
             Some(last) if last.kind == kind && last.request == request => last.end = until,
             _ => self.states.push(State { kind, begin, end: until, request }),

@@ -53,6 +53,7 @@ mod life;
 mod output;
 mod pen;
 mod perfetto;
+pub mod reading;
 mod record;
 mod recorder;
 mod spans;

@@ -13,6 +13,8 @@ pub(super) struct Output {
     /// Where it is compressed: the member of the archive that is being made. Perfetto refuses an archive that ends within a
     /// member, so each is written as a whole, and a process that is killed leaves a file that opens.
     member: Option<GzEncoder<Vec<u8>>>,
+    /// Whether there is anything in it.
+    is_begun: bool,
     bytes: u64,
     trouble: Option<io::Error>,
 }
@@ -20,7 +22,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn create(path: &Path, is_packed: bool) -> io::Result<Self> {
         let file = File::create(path)?;
-        Ok(Output { file, member: is_packed.then(new_member), bytes: 0, trouble: None })
+        Ok(Output { file, member: is_packed.then(new_member), is_begun: false, bytes: 0, trouble: None })
     }
 
     /// Says whether it was written, as far as one knows yet.
@@ -29,6 +31,7 @@ impl Output {
             return false;
         }
         self.bytes += bytes.len() as u64;
+        self.is_begun |= !bytes.is_empty();
         let written = match &mut self.member {
             Some(member) => member.write_all(bytes),
             None => self.file.write_all(bytes),
@@ -41,7 +44,9 @@ impl Output {
         if self.trouble.is_some() {
             return false;
         }
-        let Some(member) = &mut self.member else { return true };
+        let Some(member) = self.member.as_mut().filter(|_| std::mem::take(&mut self.is_begun)) else {
+            return true;
+        };
         let member = std::mem::replace(member, new_member());
         let written = member.finish().and_then(|member| self.file.write_all(&member));
         self.note(written)

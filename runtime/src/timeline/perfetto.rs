@@ -3,7 +3,7 @@
 //! The numbers of fields are those of Perfetto's published `.proto` files; what is used of them fits into a few lines, so no
 //! library is needed. Names are sent once and referred to by number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::item::{Arguments, Encoder, Item, JOB, Step, Track, Value};
 
@@ -38,6 +38,8 @@ mod track_event {
 mod descriptor {
     pub(super) const UUID: u32 = 1;
     pub(super) const NAME: u32 = 2;
+    pub(super) const PROCESS: u32 = 3;
+    pub(super) const THREAD: u32 = 4;
     pub(super) const PARENT: u32 = 5;
     pub(super) const COUNTER: u32 = 8;
     pub(super) const ORDERING: u32 = 11;
@@ -66,18 +68,24 @@ pub(super) struct PerfettoProtobuf {
     /// By kind.
     texts: [HashMap<String, u64>; 3],
     counters: HashMap<String, u64>,
-    tracks: HashMap<Track, ()>,
+    tracks: HashSet<Track>,
     is_begun: bool,
 }
 
 impl Encoder for PerfettoProtobuf {
     fn put(&mut self, item: &Item<'_>, out: &mut Vec<u8>) {
         match *item {
-            Item::Process { pid, name } => describe(out, group(pid), 0, name, pid.into(), false),
-            Item::Thread { track, name } => {
-                self.tracks.insert(track, ());
-                describe(out, uuid(track), group(track.pid), name, track.tid.into(), false);
+            Item::Process { pid, name } => {
+                let mut process = Vec::new();
+                number(&mut process, 1, pid.into());
+                bytes(&mut process, 6, name.as_bytes());
+                describe(
+                    out,
+                    &[(descriptor::UUID, group(pid)), (descriptor::RANK, pid.into())],
+                    &[(descriptor::PROCESS, &process)],
+                );
             }
+            Item::Thread { track, name } => self.thread(out, track, name),
             Item::Slice { track, begin, end, category, name, number, arguments } => {
                 let named = Named { category, name, number };
                 self.event(out, (track, begin), track_event::BEGIN, Some(named), arguments, None);
@@ -105,6 +113,20 @@ impl Encoder for PerfettoProtobuf {
 }
 
 impl PerfettoProtobuf {
+    fn thread(&mut self, out: &mut Vec<u8>, track: Track, name: &str) {
+        self.tracks.insert(track);
+        let mut thread = Vec::new();
+        number(&mut thread, 1, track.pid.into());
+        number(&mut thread, 2, track.tid.into());
+        bytes(&mut thread, 5, name.as_bytes());
+        let numbers = [
+            (descriptor::UUID, uuid(track)),
+            (descriptor::PARENT, group(track.pid)),
+            (descriptor::RANK, track.tid.into()),
+        ];
+        describe(out, &numbers, &[(descriptor::THREAD, &thread)]);
+    }
+
     fn event(
         &mut self,
         out: &mut Vec<u8>,
@@ -114,10 +136,8 @@ impl PerfettoProtobuf {
         arguments: Arguments<'_>,
         flow: Option<(u64, Step)>,
     ) {
-        if !self.tracks.contains_key(&track) {
-            self.tracks.insert(track, ());
-            let name = if track == JOB { "job".to_owned() } else { format!("thread {}", track.tid) };
-            describe(out, uuid(track), group(track.pid), &name, track.tid.into(), false);
+        if !self.tracks.contains(&track) {
+            self.thread(out, track, if track == JOB { "job" } else { "unnamed" });
         }
         let (mut event, mut interned) = (Vec::new(), Vec::new());
         number(&mut event, track_event::TYPE, kind);
@@ -160,7 +180,12 @@ impl PerfettoProtobuf {
                 let uuid = (1 << 40) + next;
                 self.counters.insert(name.to_owned(), uuid);
                 // Below the slots or lanes of the group.
-                describe(out, uuid, group(pid), name, (1 << 30) + next, true);
+                let numbers = [
+                    (descriptor::UUID, uuid),
+                    (descriptor::PARENT, group(pid)),
+                    (descriptor::RANK, (1 << 30) + next),
+                ];
+                describe(out, &numbers, &[(descriptor::NAME, name.as_bytes()), (descriptor::COUNTER, &[])]);
                 uuid
             }
         };
@@ -209,19 +234,12 @@ fn uuid(Track { pid, tid }: Track) -> u64 {
     (u64::from(pid) << 32) | u64::from(tid)
 }
 
-/// A track: its place in the tree, and among its siblings.
-fn describe(out: &mut Vec<u8>, uuid: u64, parent: u64, name: &str, rank: u64, is_counter: bool) {
+/// A track: its place in the tree and among its siblings, and what it is.
+fn describe(out: &mut Vec<u8>, numbers: &[(u32, u64)], parts: &[(u32, &[u8])]) {
     let mut track = Vec::new();
-    number(&mut track, descriptor::UUID, uuid);
-    if parent != 0 {
-        number(&mut track, descriptor::PARENT, parent);
-    }
-    bytes(&mut track, descriptor::NAME, name.as_bytes());
+    numbers.iter().for_each(|&(field, value)| number(&mut track, field, value));
+    parts.iter().for_each(|(field, part)| bytes(&mut track, *field, part));
     number(&mut track, descriptor::ORDERING, descriptor::EXPLICIT);
-    number(&mut track, descriptor::RANK, rank);
-    if is_counter {
-        bytes(&mut track, descriptor::COUNTER, &[]);
-    }
     let mut packet = Vec::new();
     number(&mut packet, packet::SEQUENCE, 1);
     bytes(&mut packet, packet::TRACK_DESCRIPTOR, &track);

@@ -29,6 +29,8 @@ pub(super) struct Tap {
     ticks: Arc<Mutex<Vec<u64>>>,
     line: Vec<u8>,
     tracks: HashMap<u64, Track>,
+    /// Of threads that have not shown anything yet.
+    names: HashMap<u64, String>,
     others: u32,
 }
 
@@ -50,7 +52,7 @@ struct Line<'a> {
 
 impl Tap {
     pub(super) fn new(pen: Arc<Mutex<Pen>>, level: Arc<Level>, ticks: Arc<Mutex<Vec<u64>>>) -> Self {
-        Tap { pen, level, ticks, line: Vec::new(), tracks: HashMap::new(), others: 0 }
+        Tap { pen, level, ticks, line: Vec::new(), tracks: HashMap::new(), names: HashMap::new(), others: 0 }
     }
 
     /// A bracket of the array, or a record and a comma.
@@ -80,6 +82,9 @@ impl Tap {
         let track = self.tracks.get(&record.tid).copied();
         let track = track.unwrap_or(Track { pid: WORKERS, tid: OTHERS_FROM + record.tid as u32 });
         let mut pen = lock(&self.pen);
+        if let Some(name) = self.names.remove(&record.tid) {
+            pen.put(&Item::Thread { track, name: &name });
+        }
         if record.ph == "E" {
             return pen.put(&Item::End { track, at });
         }
@@ -106,7 +111,7 @@ impl Tap {
         self.others += u32::from(worker(name).is_none());
         let track = Track { pid: WORKERS, tid };
         self.tracks.insert(record.tid, track);
-        lock(&self.pen).put(&Item::Thread { track, name });
+        self.names.insert(record.tid, name.to_owned());
     }
 }
 

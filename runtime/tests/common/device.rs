@@ -103,6 +103,10 @@ impl Offload for Square {
         (self.bytes)(number.0)
     }
 
+    fn lane_number(&self, lane: &usize) -> usize {
+        *lane
+    }
+
     fn lanes(&self) -> &LanePool<usize> {
         &self.lanes
     }
