@@ -15,8 +15,8 @@ pub(crate) struct Observer<'a> {
     recorder: Option<&'a Recorder>,
     span: Option<tracing::Span>,
     is_muted: bool,
-    /// When the last poll ended, in nanoseconds; 0 before that.
-    paused: u64,
+    /// When the last poll ended, in nanoseconds.
+    paused: Option<u64>,
     /// When the poll began that has not ended.
     polled_since: Option<Ticks>,
     has_ended: bool,
@@ -35,7 +35,7 @@ impl<'a> Observer<'a> {
             return None;
         }
         let span = if is_muted { None } else { plan.span(node as usize, group.id()) };
-        let (paused, polled_since, has_ended) = (0, None, false);
+        let (paused, polled_since, has_ended) = (None, None, false);
         Some(Box::new(Observer { group, node, recorder, span, is_muted, paused, polled_since, has_ended }))
     }
 
@@ -82,8 +82,7 @@ impl<'a> Observer<'a> {
             end,
             outcome,
         }));
-        // 0 is for the first poll, also where time is simulated and stands at 0.
-        self.paused = end.max(1);
+        self.paused = Some(end);
         self.has_ended = outcome != Outcome::Pending;
     }
 }
@@ -94,7 +93,7 @@ impl Drop for Observer<'_> {
             // It panicked.
             self.end_poll(Outcome::Failed);
         } else if let Some(recorder) = self.recorder
-            && self.paused != 0
+            && self.paused.is_some()
             && !self.has_ended
         {
             let (at, slot) = (self.group.clock().now_ns(), self.group.presence().slot() as u32);

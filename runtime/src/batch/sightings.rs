@@ -150,7 +150,9 @@ impl<'a> Lonely<'a> {
         if begin == 0 {
             return;
         }
-        self.sightings.off_device(at.saturating_sub(begin));
+        // It may have been woken last when it got its lane.
+        let at = at.max(begin);
+        self.sightings.off_device(at - begin);
         if let Some(recorder) = &self.sightings.recorder {
             let (closed, lane) = (self.pushed.load(Relaxed), self.lane.load(Relaxed) as u32);
             recorder.push(Record::BatchEnds(BatchEnds {

@@ -18,6 +18,10 @@ impl Anchors {
         Anchors { points: VecDeque::new() }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
     /// The two clocks, read at one time. Both must have gone on since the last.
     pub(super) fn add(&mut self, record: u64, file: u64) {
         let goes_on = self.points.back().is_none_or(|&(before, then)| record > before && file > then);

@@ -36,7 +36,7 @@ impl OpenEvent {
         let known = self.open.iter().position(|(node, _)| *node == poll.node);
         let place = match known {
             // An event that is tried again begins its algorithms anew.
-            Some(place) if poll.paused != 0 => place,
+            Some(place) if poll.paused.is_some() => place,
             other => {
                 other.map(|place| self.open.swap_remove(place));
                 let (node, polls, failed) = (poll.node, Vec::new(), false);
@@ -46,7 +46,8 @@ impl OpenEvent {
             }
         };
         let call = &mut self.calls[self.open[place].1];
-        let Poll { paused, woken, begin, end, .. } = *poll;
+        let Poll { woken, begin, end, .. } = *poll;
+        let paused = poll.paused.unwrap_or(begin);
         let is_full = call.polls.len() == POLLS_KEPT;
         match call.polls.last_mut() {
             Some(last) if is_full => last.end = end,

@@ -52,8 +52,8 @@ pub(crate) struct EventEnds {
 pub(crate) struct Poll {
     pub(crate) slot: u32,
     pub(crate) node: u32,
-    /// From the end of the poll before; 0 for the first.
-    pub(crate) paused: u64,
+    /// The end of the poll before, if there was one.
+    pub(crate) paused: Option<u64>,
     /// When it could go on; 0 if that was never before `begin`.
     pub(crate) woken: u64,
     pub(crate) begin: u64,

@@ -22,6 +22,10 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// How long a record waits for others that happened before it and are recorded late: the end of a batch, say, when it is noticed.
 const HOLD: u64 = 25_000_000;
 
+/// How often the clocks are compared at a time, and for how long that may take, in nanoseconds, to be believed.
+const ANCHOR_READINGS: usize = 16;
+const ANCHOR_ERROR: u64 = 500;
+
 /// How much of a timeline is lost at most if the process is killed.
 const FLUSH: Duration = Duration::from_millis(250);
 
@@ -149,6 +153,7 @@ impl Writing {
 
 impl Writer {
     fn begin(&mut self) {
+        self.anchor();
         let mut pen = lock(&self.pen);
         for (pid, name) in [(WORKERS, "workers"), (EVENTS, "events in flight"), (DEVICES, "devices")] {
             pen.put(&Item::Process { pid, name });
@@ -204,7 +209,7 @@ impl Writer {
         let Times::Anchored { anchors, origin, offset } = &mut self.times else { return };
         let mut best: Option<(u64, u64, u64)> = None;
         // This thread may lose its core between the two, so the closest of a few.
-        for _ in 0..4 {
+        for _ in 0..ANCHOR_READINGS {
             let before = Clock::real().now_ns();
             let file = origin.elapsed().as_nanos() as u64 + *offset;
             let took = Clock::real().now_ns() - before;
@@ -212,7 +217,9 @@ impl Writer {
                 best = Some((took, before + took / 2, file));
             }
         }
-        if let Some((_, record, file)) = best {
+        if let Some((took, record, file)) = best
+            && (took <= ANCHOR_ERROR || anchors.is_empty())
+        {
             anchors.add(record, file);
         }
     }
