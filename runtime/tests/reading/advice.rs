@@ -150,9 +150,9 @@ fn that_workers_come_late_is_told_with_why() {
     let wakes = one_by_one(2, 10, &[("running", 5_000), ("ready", 15_000), ("running", 20_000)], 40_000);
     assert_first(
         &wakes,
-        "50.0 % of event time algorithm `clusterize` runs",
+        "50.0 % of event time is spent ready",
         &[
-            "although workers are only 12.7 % busy: 10.0µs each time, about what waking a thread costs: fewer suspensions",
+            "although workers are only 13.2 % busy: 10.0µs each time, about what waking a thread costs: fewer suspensions",
         ],
         &["more slots", "more workers"],
     );
