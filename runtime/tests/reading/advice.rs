@@ -224,5 +224,8 @@ fn nothing_is_said_of_workers_where_the_file_does_not_tell() {
             "{advice:#?}"
         );
     }
+    let mut job = computing(4, 1, 100, 20_000);
+    job.find(|record| record["name"] == "trace begins")["args"]["window_length_s"] = 0.1.into();
+    assert!(!advice(&job).iter().any(|advice| advice.contains("slots")), "{:#?}", advice(&job));
     assert_eq!(advice(Sample::new(2, 2).end(0)), Vec::<String>::new(), "nor of an empty job");
 }
