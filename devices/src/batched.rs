@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use asynchrotron::batch::{BatchConfig, BatchPolicy, Batcher, Offload, Remedy, Trouble};
+use asynchrotron::batch::{Alone, BatchConfig, BatchPolicy, Batcher, Offload, Remedy, Trouble};
 use asynchrotron_sync::{Lane, LanePool};
 
 use crate::{Device, DeviceError, DeviceErrorKind, DeviceKind, LaneId, Step};
@@ -149,6 +149,10 @@ impl<S: BatchStep> Offload for OnDevice<S> {
         self.device.lanes()
     }
 
+    fn device(&self) -> &str {
+        self.device.name()
+    }
+
     fn lane_number(&self, lane: &LaneId) -> usize {
         lane.0
     }
@@ -165,21 +169,18 @@ impl<S: BatchStep> Offload for OnDevice<S> {
         async move { Ok(step.unpack(completion.await?, parts)) }
     }
 
-    async fn run_alone(&self, request: S::Request) -> Result<S::Reply, DeviceError> {
-        loop {
-            let (input, parts) = self.step.pack(&[&request], self.step.request_rows(&request));
-            match self.device.run(&self.step, input).await {
-                // The next lane may live longer; without any, the device is closed.
-                Err(error) if matches!(error.kind(), DeviceErrorKind::LaneLost) => {}
-                Err(error) => return Err(error),
-                Ok(output) => {
-                    let mut replies = self.step.unpack(output, parts);
-                    return match (replies.pop(), replies.is_empty()) {
-                        (Some(reply), true) => Ok(reply),
-                        _ => Err(self.trouble(Trouble::WrongReplies)),
-                    };
-                }
-            }
+    async fn run_alone(
+        &self,
+        request: &S::Request,
+        rows: usize,
+        tell: &(dyn Fn(Alone) + Sync),
+    ) -> Result<S::Reply, DeviceError> {
+        let (input, parts) = self.step.pack(&[request], rows);
+        let output = self.device.run_told(&self.step, input, tell).await?;
+        let mut replies = self.step.unpack(output, parts);
+        match (replies.pop(), replies.is_empty()) {
+            (Some(reply), true) => Ok(reply),
+            _ => Err(self.trouble(Trouble::WrongReplies)),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use asynchrotron::batch::Alone;
 use asynchrotron_sync::{Completion, Lane, LanePool};
 
 use crate::inline::Inline;
@@ -132,12 +133,26 @@ impl dyn Device + '_ {
     ///
     /// See the [crate](crate).
     pub async fn run<S: Step>(&self, step: &Arc<S>, input: S::Input) -> Result<S::Output, DeviceError> {
-        let (input, lane) = match self.try_inline(&**step, input) {
+        self.run_told(step, input, &|_| {}).await
+    }
+
+    /// The same, and tells when the step gets in line for a lane and when it has one.
+    pub(crate) async fn run_told<S: Step>(
+        &self,
+        step: &Arc<S>,
+        input: S::Input,
+        tell: &(dyn Fn(Alone) + Sync),
+    ) -> Result<S::Output, DeviceError> {
+        let input = match self.try_inline(&**step, input) {
             Ok(result) => return result,
-            Err(input) => (input, self.lanes().take().await),
+            Err(input) => input,
         };
-        match lane {
-            Ok(lane) => self.submit_to_lane(lane, step.clone(), input).await,
+        tell(Alone::InLine);
+        match self.lanes().take().await {
+            Ok(lane) => {
+                tell(Alone::OnLane(lane.0));
+                self.submit_to_lane(lane, step.clone(), input).await
+            }
             Err(_) => Err(DeviceError::new(self.name(), step.name(), DeviceErrorKind::Closed)),
         }
     }

@@ -142,6 +142,31 @@ fn fused_steps_give_the_same_for_one_submission_instead_of_two() {
 }
 
 #[test]
+fn a_fused_step_whose_second_part_fails_costs_the_event_that_causes_it() {
+    let mut events = singles(40);
+    events[13] = vec![1_000_000 - 10];
+    let ran = run(simulated(Faults::default()), "size=16", events, How::Fused);
+    assert_eq!((ran.replies.len(), ran.report.failed), (39, 1));
+    let failure = &ran.report.failures[0];
+    assert!(failure.event.0 == 13 && failure.to_string().contains("a million is too much"), "{failure}");
+}
+
+#[test]
+fn random_failures_cost_only_requests_that_stand_alone_and_are_the_same_each_time() {
+    let faults = Faults { fail_probability: 0.3, ..Faults::default() };
+    for policy in ["off", "size=8", "adaptive", "fixed=8"] {
+        let [first, second] =
+            [(); 2].map(|()| run(simulated(faults.clone()), policy, singles(200), How::Once));
+        assert_eq!(first.replies, second.replies, "{policy}");
+        assert_eq!(first.replies.len() as u64 + first.report.failed, 200, "{policy}");
+        assert!((1..100).contains(&first.report.failed), "{policy}: {}", first.report);
+        assert!(first.replies.iter().all(|(event, reply)| *reply == [event + 10]), "{policy}");
+        let splits = first.report.batchers[0].splits;
+        assert_eq!(splits > 0, policy != "off", "{policy}: {}", first.report);
+    }
+}
+
+#[test]
 fn a_submission_that_fails_once_costs_nobody() {
     let faults = Faults { fail_nth: Some(2), ..Faults::default() };
     let ran = run(simulated(faults), "size=8", singles(64), How::Once);
@@ -214,6 +239,100 @@ fn a_submission_that_hangs_costs_its_batch_and_no_other() {
         assert_eq!(report.events + report.timed_out, 40, "{policy}: {report}");
         assert!((1..=4).contains(&report.timed_out), "{policy}: {report}");
     }
+}
+
+/// A step that takes inputs of 4 or 16 rows and no others, of 250 bytes a row.
+struct Picky;
+
+impl Step for Picky {
+    type Input = Vec<u64>;
+    type Output = Vec<u64>;
+
+    fn name(&self) -> &str {
+        "picky"
+    }
+
+    fn rows(&self, numbers: &Vec<u64>) -> usize {
+        numbers.len()
+    }
+
+    fn bytes(&self, numbers: &Vec<u64>) -> usize {
+        250 * numbers.len()
+    }
+
+    fn on_host(&self, numbers: Vec<u64>) -> Result<Vec<u64>> {
+        ensure!([4, 16].contains(&numbers.len()), "{} rows", numbers.len());
+        Ok(numbers)
+    }
+}
+
+impl BatchStep for Picky {
+    type Request = Numbers;
+    type Reply = Vec<u64>;
+    type Parts = Offsets;
+
+    fn request_rows(&self, request: &Numbers) -> usize {
+        request.0.len()
+    }
+
+    fn pack(&self, requests: &[&Numbers], rows: usize) -> (Vec<u64>, Offsets) {
+        let (mut together, parts) = Add(0).pack(requests, rows);
+        together.resize(rows, u64::MAX);
+        (together, parts)
+    }
+
+    fn unpack(&self, output: Vec<u64>, parts: Offsets) -> Vec<Vec<u64>> {
+        Add(0).unpack(output, parts)
+    }
+}
+
+fn run_picky(config: EmulatedConfig, batches: BatchConfig, events: Vec<Vec<u64>>) -> Ran {
+    let clock = config.clock.clone();
+    let device: Arc<dyn Device> = Arc::new(EmulatedDevice::new(config));
+    let mut chain = Chain::new("picky");
+    let numbers = chain.source::<Vec<u64>>("numbers");
+    let same = chain.offload("picky", (numbers,), &OnDevice::batcher(Picky, device, batches));
+    let replies = Arc::new(Mutex::new(Vec::new()));
+    let here = replies.clone();
+    chain.ordered_sink("keep", same, move |event: EventId, numbers: Arc<Vec<u64>>| {
+        here.lock().unwrap().push((event.0, Vec::clone(&numbers)));
+        Ok(())
+    });
+    let config = Config { slots: 8, clock, ..Config::default() };
+    let report = Scheduler::new(config).run(chain, source::from_iter(events)).unwrap();
+    let replies = std::mem::take(&mut *replies.lock().unwrap());
+    Ran { report, replies }
+}
+
+#[test]
+fn a_step_that_takes_inputs_of_some_sizes_gets_no_others() {
+    let events: Vec<Vec<u64>> = (0..100).map(|n| (0..n % 5).collect()).collect();
+    for policy in ["off", "greedy", "size=6", "adaptive", "fixed=6"] {
+        let policy: BatchPolicy = policy.parse().unwrap();
+        let batches = BatchConfig { policy, sizes: vec![4, 16], ..BatchConfig::default() };
+        let ran = run_picky(simulated(Faults::default()), batches, events.clone());
+        assert_eq!(ran.replies, plus(&events, 0), "{policy}");
+    }
+}
+
+#[test]
+fn lanes_overlap_transfer_and_compute_of_batches() {
+    // Batches of four take 100 µs to copy, on one copy engine, and 100 µs to compute, on one engine: with two lanes one is
+    // computed while the next one is copied.
+    let elapsed = |lanes| {
+        let config = EmulatedConfig {
+            lanes,
+            engines: 1,
+            submission: Duration::from_micros(100),
+            per_row_ns: 0.0,
+            bytes_per_s: 1e7,
+            ..simulated(Faults::default())
+        };
+        let batches = BatchConfig::default().with_policy(BatchPolicy::Fixed(4));
+        run_picky(config, batches, singles(40)).report.elapsed
+    };
+    assert_eq!(elapsed(1), Duration::from_micros(10 * 200));
+    assert_eq!(elapsed(2), Duration::from_micros(100 + 10 * 100));
 }
 
 #[test]

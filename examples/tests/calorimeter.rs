@@ -51,10 +51,14 @@ fn output_does_not_depend_on_how_batches_form() {
     let folder = Folder::new();
     folder.run("run calorimeter --events 30 --ordered --output host.parquet").assert_ok();
     let expected = parquet_rows(&folder.path("host.parquet"));
-    let policies = ["off", "greedy", "size=7", "delay=5:300", "adaptive", "fixed=8"];
-    for (policy, threads) in policies.into_iter().flat_map(|policy| [(policy, 1), (policy, 4)]) {
+    let policies =
+        ["off", "greedy", "size=7", "size=1000", "delay=5:300", "adaptive", "adaptive=0", "fixed=8"];
+    let shapes = [(1, 1), (2, 256), (4, 4), (8, 256)];
+    for (policy, (threads, slots)) in
+        policies.into_iter().flat_map(|policy| shapes.map(|shape| (policy, shape)))
+    {
         let name = format!("{policy}-{threads}.parquet");
-        let flags = format!("--batch {policy} --threads {threads} --slots {} --output {name}", 16 / threads);
+        let flags = format!("--batch {policy} --threads {threads} --slots {slots} --output {name}");
         folder
             .run(&format!("run calorimeter --events 30 --ordered --device emulated:lanes=2 {flags}"))
             .assert_ok();
@@ -62,11 +66,33 @@ fn output_does_not_depend_on_how_batches_form() {
     }
     // The files are the same to the byte: how batches form is no part of what a result comes from.
     let bytes = |name: &str| std::fs::read(folder.path(name)).unwrap();
-    assert!(bytes("off-1.parquet") == bytes("adaptive-4.parquet"));
+    assert!(bytes("off-1.parquet") == bytes("adaptive-8.parquet"));
     let flags = "--batch off -P clusterize-batch=size=4 --output own.parquet";
     let own = folder.run(&format!("run calorimeter --events 30 --ordered --device emulated:lanes=2 {flags}"));
     assert!(own.assert_ok().stdout.contains("batcher clue (size=4): 30 requests"), "{own:#?}");
     assert!(bytes("own.parquet") == bytes("off-1.parquet"));
+}
+
+#[test]
+fn simulated_time_gives_the_same_output_and_the_same_report_each_time() {
+    let folder = Folder::new();
+    folder.run("run calorimeter --events 30 --ordered --output host.parquet").assert_ok();
+    // Two hours of the device, which nobody waits for.
+    let device = "emulated:lanes=2,submission-us=1000000000,row-ns=100000,jitter=0.2";
+    let run = |name: &str| {
+        let flags = format!("--device {device} --clock simulated --batch size=2 --output {name}");
+        folder
+            .run(&format!("run calorimeter --events 30 --slots 4 --ordered {flags}"))
+            .assert_ok()
+            .stdout
+            .clone()
+    };
+    let (first, second) = (run("first.parquet"), run("second.parquet"));
+    assert_eq!(first, second);
+    assert!(first.contains("batcher clue (size=2): 30 requests"), "{first}");
+    let seconds: f64 = first.split(" seconds").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(seconds > 7200.0, "{first}");
+    assert_eq!(parquet_rows(&folder.path("first.parquet")), parquet_rows(&folder.path("host.parquet")));
 }
 
 #[test]

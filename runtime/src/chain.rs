@@ -123,10 +123,14 @@ impl Chain {
                     .expect("`start` was made together with its definition");
                 let args = inputs.fetch(&ctx).await.map_err(Interrupted::Input)?;
                 ctx.group.meter(ctx.node as usize).enter(Stage::Working);
-                // What it does before its first suspension belongs into the span, too: hence a future around the call.
-                let call = async { algorithm.call(&ctx, args).await };
-                let span = ctx.group.plan().span(ctx.node as usize, ctx.id());
-                let product = in_span(span, call).await.map_err(Interrupted::Algorithm)?;
+                // What it does before its first suspension is to be seen, too: hence a future around the call.
+                let mut call = std::pin::pin!(async { algorithm.call(&ctx, args).await });
+                let mut observer = ctx.group.observer(ctx.node);
+                let product = std::future::poll_fn(|cx| match &mut observer {
+                    None => call.as_mut().poll(cx),
+                    Some(observer) => observer.poll(call.as_mut(), cx),
+                });
+                let product = product.await.map_err(Interrupted::Algorithm)?;
                 Ok(Arc::new(product) as Product)
             })
         }
@@ -382,18 +386,9 @@ impl Chain {
             executor: None,
             deadline: None,
             traced: false,
+            recorder: None,
         })
     }
-}
-
-/// Enters the span for each poll. (`tracing`'s own wrapper enters it once more when it is dropped.)
-async fn in_span<F: Future>(span: Option<tracing::Span>, future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| match &span {
-        None => future.as_mut().poll(cx),
-        Some(span) => span.in_scope(|| future.as_mut().poll(cx)),
-    })
-    .await
 }
 
 /// `alloc::vec::Vec<my::Hit>` → `Vec<Hit>`.

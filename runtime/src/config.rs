@@ -10,6 +10,7 @@ use crate::policy::OnError;
 use crate::progress::Ticker;
 use crate::stop::Stop;
 use crate::time::Clock;
+use crate::timeline::Recorder;
 
 /// How a chain is run. All fields have defaults that suit a first try:
 ///
@@ -47,7 +48,10 @@ pub struct Config {
     pub stop: Stop,
     /// Called now and then while the job runs.
     pub ticker: Option<Ticker>,
-    /// Makes a span of every poll of every algorithm, for the [`timeline`](crate::timeline).
+    /// Where to record what happens, for a [timeline](crate::timeline): [`Timeline::recorder`](crate::timeline::Timeline::recorder).
+    pub timeline: Option<Recorder>,
+    /// Makes a [`tracing`] span of every poll of every algorithm, for whatever subscriber the program has. (A timeline of the level
+    /// [`Full`](crate::timeline::Level::Full) does so by itself.)
     pub traced: bool,
     /// The time that the job reports in, and that its deadline is measured by. With a [simulated](Clock::simulated) one
     /// there is one worker, on which computing takes no time, and the report says the same each time.

@@ -33,9 +33,11 @@ use crate::failure::{Failure, FailureKind, panic_message};
 use crate::handle::Product;
 use crate::lock::lock;
 use crate::meter::{Meter, Stage};
+use crate::observer::Observer;
 use crate::plan::{Interrupted, Launch, NodeFuture, Plan};
-use crate::seat::Seat;
+use crate::seat::{Seat, Signals};
 use crate::time::Clock;
+use crate::timeline::Recorder;
 
 /// How deep demands may nest on one stack before they go round through the slot's task.
 const NESTED_DEMANDS_MAX: u32 = 32;
@@ -64,6 +66,8 @@ pub(crate) struct Group {
     id: EventId,
     /// In ticks of the clock; 0 is none.
     deadline: Ticks,
+    /// Whether a timeline shows this event.
+    recorded: bool,
     pub(crate) cells: Box<[ProductCell<Outcome>]>,
     tasks: Box<[Mutex<Task>]>,
     /// How many tasks are requested or suspended now: an event that ends with none has nothing to clear.
@@ -86,6 +90,7 @@ impl Group {
             tasks: (0..nodes).map(|_| Mutex::new(Task::Idle)).collect(),
             id: EventId(0),
             deadline: 0,
+            recorded: false,
             cells,
             kept: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
@@ -96,10 +101,17 @@ impl Group {
     }
 
     /// Puts an event into a group that was made or [ended](Group::cancel) and is nobody else's.
-    pub(crate) fn begin(group: &mut Arc<Self>, id: EventId, source: Product, deadline: Ticks) {
+    pub(crate) fn begin(
+        group: &mut Arc<Self>,
+        id: EventId,
+        source: Product,
+        deadline: Ticks,
+        recorded: bool,
+    ) {
         let this = Arc::get_mut(group).expect("the only owner since it was made, or the last event ended");
         this.id = id;
         this.deadline = deadline;
+        this.recorded = recorded;
         this.seat.presence.begin(id, &this.plan.users);
         let preset = this.cells[this.plan.source].preset(Ok(source));
         debug_assert!(preset.is_ok(), "empty since it was made, or reset");
@@ -128,6 +140,20 @@ impl Group {
 
     pub(crate) fn id(&self) -> EventId {
         self.id
+    }
+
+    /// Where what this event does is recorded, if it is.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        self.plan.recorder.as_ref().filter(|_| self.recorded)
+    }
+
+    /// Watches an algorithm, if anybody wants to know.
+    pub(crate) fn observer(&self, node: u32) -> Option<Box<Observer<'_>>> {
+        Observer::new(self, node)
+    }
+
+    pub(crate) fn signals(&self) -> &Arc<Signals> {
+        &self.seat.signals
     }
 
     /// In ticks of the meters' clock; 0 is none.

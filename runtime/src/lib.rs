@@ -98,7 +98,7 @@
 //! | [`batch`] | requests of many events, side by side | who can still come |
 //! | `failure`, `policy` | what goes wrong | causes and consequences |
 //! | [`time`](mod@time) | the clock: real or simulated | who rings |
-//! | `meter`, `tally`, `report`, [`timeline`] | where the time went | ticks |
+//! | `meter`, `observer`, `tally`, `report`, [`timeline`] | where the time went | ticks |
 //!
 //! The runtime does not know that GPUs exist, nor any physics, nor any file format. All hand-written waiting is in the
 //! crate `asynchrotron-sync`, where it is model-checked.
@@ -116,6 +116,7 @@ mod group;
 mod handle;
 mod lock;
 mod meter;
+mod observer;
 mod plan;
 mod policy;
 mod progress;

@@ -17,6 +17,17 @@ pub(crate) enum Stage {
     Working = 2,
 }
 
+/// Where a request of an algorithm is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wait {
+    /// Nowhere: it has none, or it is answered.
+    Elsewhere = 0,
+    Queued = 1,
+    AwaitingLane = 2,
+    OnDevice = 3,
+}
+
 /// Counters of one algorithm in one slot. Each is written by one thread at a time (whoever polls the algorithm, or,
 /// for `woken`, wakes it) and read by the reports, so relaxed loads and stores are enough.
 #[derive(Debug, Default)]
@@ -32,7 +43,13 @@ pub(crate) struct Meter {
     paused: AtomicU64,
     /// When the suspended algorithm was woken; 0 if it was not yet.
     woken: AtomicU64,
+    /// When it could go on before its last poll; 0 if it did not wait before it.
+    resumed: AtomicU64,
     stage: AtomicU8,
+    wait: AtomicU8,
+    /// Nanoseconds in the queues of batchers, and on devices: parts of `suspended`. Several requests can be on their way.
+    pub(crate) queued_ns: AtomicU64,
+    pub(crate) device_ns: AtomicU64,
 }
 
 thread_local! {
@@ -72,6 +89,7 @@ impl Meter {
             woken => woken.clamp(paused, begin.max(paused)),
         };
         let waited = if self.stage() == Stage::Inputs { &self.inputs } else { &self.suspended };
+        self.resumed.store(woken, Relaxed);
         add(waited, woken - paused);
         add(&self.ready, begin.saturating_sub(woken));
     }
@@ -83,8 +101,20 @@ impl Meter {
         }
     }
 
+    /// When it could go on before its last poll; 0 if it did not wait before it.
+    pub(crate) fn resumed(&self) -> Ticks {
+        self.resumed.load(Relaxed)
+    }
+
+    /// Its request is there now.
+    pub(crate) fn wait_in(&self, place: Wait) {
+        self.wait.store(place as u8, Relaxed);
+    }
+
     pub(crate) fn begin(&self) {
         add(&self.calls, 1);
+        self.resumed.store(0, Relaxed);
+        self.wait_in(Wait::Elsewhere);
         self.enter(Stage::Inputs);
     }
 
@@ -131,6 +161,8 @@ impl Meter {
             &self.inputs,
             &self.suspended,
             &self.ready,
+            &self.queued_ns,
+            &self.device_ns,
         ];
         counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
     }

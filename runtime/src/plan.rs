@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::handle::Product;
 use crate::sink::Outlet;
 use crate::time::Clock;
+use crate::timeline::Recorder;
 
 /// Why an algorithm ended without a product.
 pub(crate) enum Interrupted {
@@ -64,7 +65,9 @@ pub(crate) struct Plan {
     pub(crate) executor: Option<tokio::runtime::Handle>,
     /// In ticks of the clock, so that no event has to convert it.
     pub(crate) deadline: Option<Ticks>,
+    /// Whether every poll is a span.
     pub(crate) traced: bool,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl Plan {
@@ -75,6 +78,11 @@ impl Plan {
             let name = &*self.nodes[node].name;
             tracing::info_span!(target: "asynchrotron", "algorithm", algorithm = name, event = event.0)
         })
+    }
+
+    /// Where an event that begins now is recorded; `None` if it is not.
+    pub(crate) fn recorder_of(&self, event: EventId) -> Option<&Recorder> {
+        self.recorder.as_ref().filter(|recorder| recorder.wants(event, self.clock.now_ns()))
     }
 
     /// The algorithms that run in every event, or on the condition of an algorithm that does.

@@ -25,6 +25,7 @@ use crate::source::Source;
 use crate::stop::Stop;
 use crate::tally::Tally;
 use crate::time::{Clock, Hold};
+use crate::timeline::{JobInfo, Recorder};
 
 /// Runs a chain on the events of a source: source → slots → algorithms → sinks.
 ///
@@ -62,7 +63,13 @@ impl Scheduler {
         let ordered = plan.outlets.iter().any(|outlet| outlet.is_sink(true));
         plan.launch = if slots < threads { Launch::Spawn } else { Launch::InPlace };
         plan.deadline = config.deadline.map(clock::ticks);
-        plan.traced = config.traced;
+        plan.recorder = config.timeline.clone();
+        let makes_spans = plan.recorder.as_ref().is_some_and(Recorder::makes_spans);
+        if makes_spans && config.clock.is_simulated() {
+            let cause = "spans are in real time: a timeline of simulated time has the level `light`";
+            return Err(RunError::early(anyhow::anyhow!(cause)));
+        }
+        plan.traced = config.traced || makes_spans;
         plan.clock = config.clock.clone();
         let quarantine = match &config.on_error.then {
             Then::Quarantine(folder) => Some(Quarantine::create(folder).map_err(RunError::early)?),
@@ -75,6 +82,14 @@ impl Scheduler {
         let slots = events.map_or(slots, |events| slots.min(usize::try_from(events).unwrap_or(slots).max(1)));
         let seat = |slot| Seat::new(plan.nodes.len(), Presence::new(slot, plan.crowds.clone()));
         let seats = (0..slots).map(|slot| (Arc::default(), seat(slot))).collect();
+        if let Some(recorder) = &plan.recorder {
+            let devices = plan.crowds.iter().map(|crowd| (crowd.report().name, crowd.device()));
+            let (batchers, devices) = JobInfo::devices(devices);
+            let nodes = plan.nodes.iter().map(|node| node.name.clone()).collect();
+            let (chain, is_simulated) = (plan.name.clone(), config.clock.is_simulated());
+            let info = JobInfo { chain, threads, slots, is_simulated, nodes, batchers, devices };
+            recorder.open(config.clock.now_ns(), info);
+        }
         let opened = Opened::new(&plan, executor.handle()).map_err(RunError::early)?;
         let end = Stop::new();
         let job = Arc::new(Job {
@@ -131,11 +146,16 @@ impl Opened {
         let mut opened = Opened(Vec::new());
         for (index, crowd) in plan.crowds.iter().enumerate() {
             let (executor, clock, crowds) = (executor.clone(), plan.clock.clone(), plan.crowds.clone());
-            // A timeline is in real time.
-            let traced = plan.traced && !clock.is_simulated();
             let nodes = (0..).zip(&plan.nodes).filter(|(_, node)| node.uses.contains(&index));
             let users = nodes.map(|(user, _)| user).collect();
-            crowd.clone().open(JobSide { executor, clock, crowds, index, users, traced })?;
+            crowd.clone().open(JobSide {
+                executor,
+                clock,
+                crowds,
+                index,
+                users,
+                recorder: plan.recorder.clone(),
+            })?;
             opened.0.push(crowd.clone());
         }
         Ok(opened)

@@ -26,6 +26,7 @@ use crate::source::Source;
 use crate::stop::Stop;
 use crate::tally::{Latencies, SlotTally, Tally, count};
 use crate::time::{Clock, Sleep};
+use crate::timeline::{EventEnds, Note, Record, Recorder};
 
 /// What all slots of a job share.
 pub(crate) struct Job<S> {
@@ -63,7 +64,8 @@ pub(crate) async fn run_slot<S: Source>(job: Arc<Job<S>>, tally: Arc<SlotTally>,
 }
 
 async fn run_events<S: Source>(job: &Job<S>, tally: &SlotTally, seat: &Arc<Seat>) {
-    let mut slot = Slot { group: Group::new(job.plan.clone(), seat.clone()), timer: None, job, tally };
+    let group = Group::new(job.plan.clone(), seat.clone());
+    let mut slot = Slot { group, timer: None, job, tally, recorder: None, turn: 0 };
     let turn = clock::ticks(TURN);
     let mut latencies = Latencies::default();
     let mut turn_began = clock::now();
@@ -86,6 +88,7 @@ async fn run_events<S: Source>(job: &Job<S>, tally: &SlotTally, seat: &Arc<Seat>
         }
         let begin = clock::now();
         tally.busy.store(true, Relaxed);
+        slot.open(read.event, begin);
         let result = match read.product {
             Ok(product) => slot.run_event(read.event, product, begin).await,
             Err(error) => {
@@ -98,10 +101,12 @@ async fn run_events<S: Source>(job: &Job<S>, tally: &SlotTally, seat: &Arc<Seat>
             // Before it waits for its turn: what it has asked of others shall not be done for nobody.
             Group::cancel(&mut slot.group).await;
         }
+        let (failed, over) = (result.is_err(), if slot.recorder.is_some() { clock::now() } else { 0 });
         slot.deliver(ticket, read.event, result).await;
         Group::cancel(&mut slot.group).await;
         tally.busy.store(false, Relaxed);
         let now = clock::now();
+        slot.close(failed, over, now);
         if latencies.keep(now.saturating_sub(begin)) {
             job.tally.record_latencies(&mut latencies);
         }
@@ -120,9 +125,35 @@ struct Slot<'a, S> {
     timer: Option<Sleep>,
     job: &'a Job<S>,
     tally: &'a SlotTally,
+    /// Where the event is recorded, if it is.
+    recorder: Option<&'a Recorder>,
+    /// When its turn had come, if it had to wait for it and that is recorded.
+    turn: Ticks,
 }
 
 impl<S: Source> Slot<'_, S> {
+    /// An event is in the slot.
+    fn open(&mut self, event: EventId, begin: Ticks) {
+        self.recorder = self.job.plan.recorder_of(event);
+        if let Some(recorder) = self.recorder {
+            let (at, slot) = (self.job.clock.at_ns(begin), self.number());
+            recorder.push(Record::EventBegins { at, slot, event: event.0 });
+            self.turn = 0;
+        }
+    }
+
+    /// It is not any more.
+    fn close(&mut self, failed: bool, over: Ticks, now: Ticks) {
+        if let Some(recorder) = self.recorder.take() {
+            let [at, over, turn] = [now, over, self.turn].map(|ticks| self.job.clock.at_ns(ticks));
+            recorder.push(Record::EventEnds(EventEnds { at, slot: self.number(), failed, over, turn }));
+        }
+    }
+
+    fn number(&self) -> u32 {
+        self.group.presence().slot() as u32
+    }
+
     /// Runs the algorithms of an event, again after a failure as often as the policy says.
     async fn run_event(&mut self, event: EventId, product: S::Product, begin: Ticks) -> Result<(), Failure> {
         let product: Product = Arc::new(product);
@@ -144,7 +175,7 @@ impl<S: Source> Slot<'_, S> {
 
     async fn attempt(&mut self, event: EventId, product: Product, begin: Ticks) -> Result<(), Failure> {
         let deadline = self.job.plan.deadline.map_or(0, |deadline| begin.saturating_add(deadline));
-        Group::begin(&mut self.group, event, product, deadline);
+        Group::begin(&mut self.group, event, product, deadline, self.recorder.is_some());
         let (group, timer, clock) = (&self.group, &mut self.timer, &self.job.clock);
         let (mut first, mut timed) = (true, false);
         poll_fn(|cx| {
@@ -182,6 +213,9 @@ impl<S: Source> Slot<'_, S> {
                 self.group.presence().enter(Phase::Waiting);
                 let turn = order.wait(ticket).await;
                 self.group.presence().enter(Phase::Delivering);
+                if self.recorder.is_some() {
+                    self.turn = clock::now();
+                }
                 Some(turn)
             }
             None => None,
@@ -209,10 +243,16 @@ impl<S: Source> Slot<'_, S> {
 
     fn fail(&mut self, failed: EventFailure) {
         count(&self.tally.failed);
-        if self.job.plan.traced {
+        if self.job.plan.traced || self.recorder.is_some() {
             let (event, failure) = (failed.event.0, &failed.failure);
             let (algorithm, cause) = (failure.algorithm(), failure.to_string());
-            tracing::event!(name: "event failed", target: "asynchrotron", Level::ERROR, event, algorithm, cause);
+            if self.job.plan.traced {
+                tracing::event!(name: "event failed", target: "asynchrotron", Level::ERROR, event, algorithm, cause);
+            }
+            if let Some(recorder) = self.recorder {
+                let (at, slot, algorithm) = (self.job.clock.now_ns(), self.number(), algorithm.to_owned());
+                recorder.note(Note { at, slot, event, algorithm, cause });
+            }
         }
         if failed.failure.kind() == FailureKind::TimedOut {
             count(&self.tally.timed_out);

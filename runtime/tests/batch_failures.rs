@@ -111,11 +111,27 @@ fn with_the_last_lane_everyone_hears_that_there_is_none() {
 
 #[test]
 fn a_request_that_kills_every_lane_it_meets_does_not_get_all_of_them() {
-    let device =
-        Square::new(&Clock::simulated(), 8).failing(|numbers| (numbers == [7]).then_some(Failed::LaneDied));
+    for policy in [BatchPolicy::Fixed(1), BatchPolicy::Off] {
+        let device = Square::new(&Clock::simulated(), 8)
+            .failing(|numbers| (numbers == [7]).then_some(Failed::LaneDied));
+        let lanes = device.lanes.clone();
+        let (report, through, _) = run(device, policy, 30);
+        assert_eq!((through.len(), report.failed, lanes.len()), (29, 1, 5), "{policy}");
+        assert_eq!(report.batchers[0].given_back, 2, "{policy}");
+    }
+}
+
+#[test]
+fn without_batches_a_lane_that_dies_costs_no_event() {
+    let submissions = AtomicUsize::new(0);
+    let device = Square::new(&Clock::simulated(), 4).failing(move |_| {
+        let n = submissions.fetch_add(1, Ordering::SeqCst);
+        matches!(n, 2 | 9 | 17).then_some(Failed::LaneDied)
+    });
     let lanes = device.lanes.clone();
-    let (report, through, _) = run(device, BatchPolicy::Fixed(1), 30);
-    assert_eq!((through.len(), report.failed, lanes.len()), (29, 1, 5));
+    let (report, through, _) = run(device, BatchPolicy::Off, 30);
+    assert_eq!((through.len(), report.failed, lanes.len()), (30, 0, 1));
+    assert_eq!(report.batchers[0].given_back, 3);
 }
 
 #[test]
@@ -153,6 +169,10 @@ impl Offload for Clumsy {
 
     fn rows(&self, _: &Number) -> usize {
         1
+    }
+
+    fn lane_number(&self, lane: &usize) -> usize {
+        *lane
     }
 
     fn lanes(&self) -> &LanePool<usize> {
@@ -242,6 +262,32 @@ fn events_that_give_up_in_the_queue_cost_the_device_nothing() {
     assert_eq!((report.events, report.failed, report.batchers[0].left), (5, 4, 4));
     assert_eq!(collected.sorted().len(), 5);
     assert_eq!(*batches.lock().unwrap(), [[0, 2, 4, 6, 8]]);
+}
+
+#[test]
+fn events_that_give_up_while_their_batch_is_split_cost_the_device_nothing_more() {
+    let clock = Clock::simulated();
+    let device = Square::new(&clock, 1).failing(|numbers| (numbers.len() > 2).then_some(Failed::OutOfMemory));
+    let (batcher, batches) = device.batcher(size(4));
+    let mut chain = Chain::new("giving up");
+    let number = chain.source::<u64>("number");
+    let square = chain.offload("square", (number,), &batcher);
+    let collected = Collected::of(&mut chain, square);
+    let sleeper = clock.clone();
+    // The four are told that they are too many at 54 µs; the first half runs until 106 µs.
+    chain.for_each("give up", (number,), move |number: Arc<u64>| {
+        let sleep = sleeper.sleep(Duration::from_micros(80));
+        async move {
+            sleep.await;
+            ensure!(*number < 2, "gave up");
+            Ok(())
+        }
+    });
+    let on_error = OnError { then: Then::Skip, ..OnError::default() };
+    let config = Config { slots: 4, clock, on_error, ..Config::default() };
+    let report = Scheduler::new(config).run(chain, source::from_iter(0..4_u64)).unwrap();
+    assert_eq!((report.events, report.failed, collected.sorted().len()), (2, 2, 2));
+    assert_eq!(*batches.lock().unwrap(), [vec![0, 1, 2, 3], vec![0, 1]]);
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn one_event() {
 #[test]
 fn an_algorithm_that_asks_the_same_batcher_twice_in_a_row_or_at_once() {
     everywhere(|text, clock, threads| {
-        for at_once in [false, true] {
+        for (at_once, slots) in [(false, 1), (false, 7), (true, 1), (true, 7)] {
             let (batcher, _) = Square::new(&clock, 1).batcher(policy(text));
             let mut chain = Chain::new("twice");
             let number = chain.source::<u64>("number");
@@ -137,7 +137,7 @@ fn an_algorithm_that_asks_the_same_batcher_twice_in_a_row_or_at_once() {
             });
             chain.uses(fourth, &batcher);
             let collected = Collected::of(&mut chain, fourth);
-            let report = run(chain, &clock, threads, 7, 23);
+            let report = run(chain, &clock, threads, slots, 23);
             let expected: Vec<_> = (0..23_u64).map(|event| (event, event.pow(4))).collect();
             assert_eq!(collected.sorted(), expected);
             assert_eq!(report.batchers[0].requests, 46);
@@ -148,7 +148,7 @@ fn an_algorithm_that_asks_the_same_batcher_twice_in_a_row_or_at_once() {
 #[test]
 fn two_batchers_in_one_event_in_either_order() {
     everywhere(|text, clock, threads| {
-        for (slots, lanes) in [(2, 1), (6, 1), (16, 2)] {
+        for (slots, lanes) in [(1, 1), (2, 1), (6, 1), (16, 2)] {
             // Under `fixed`, groups wait for each other here, until nothing has moved for so long.
             let config = BatchConfig {
                 policy: policy(text),
@@ -214,6 +214,84 @@ fn events_that_fail_before_they_submit() {
         assert_eq!((report.events, report.failed), (30, 10));
         assert_eq!(collected.sorted().len(), 30);
     });
+}
+
+#[test]
+fn events_that_another_algorithm_ends_before_they_submit() {
+    everywhere(|text, clock, threads| {
+        let (batcher, batches) = Square::new(&clock, 1).batcher(policy(text));
+        let mut chain = Chain::new("ended");
+        let number = chain.source::<u64>("number");
+        let ready = chain.algorithm("ready", (number,), async |number: Arc<u64>| {
+            if *number % 4 == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Error>(*number)
+        });
+        let square = chain.offload("square", (ready,), &batcher);
+        let collected = Collected::of(&mut chain, square);
+        let sleeper = clock.clone();
+        chain.for_each("check", (number,), move |number: Arc<u64>| {
+            let sleep = sleeper.sleep(Duration::from_micros(if *number % 4 == 1 { 200 } else { 0 }));
+            async move {
+                sleep.await;
+                ensure!(*number % 4 != 1, "unlucky");
+                Ok(())
+            }
+        });
+        let report = run(chain, &clock, threads, 6, 40);
+        assert_eq!((report.events, report.failed), (30, 10));
+        assert_eq!(collected.sorted().len(), 30);
+        assert!(batches.lock().unwrap().iter().flatten().all(|number| number % 4 != 1));
+    });
+}
+
+/// The last event of each three goes on when the others have been answered, which nobody knows but they.
+#[test]
+fn events_that_wait_for_each_other_outside_the_batcher() {
+    let friends = |text: &'static str| {
+        let clock = Clock::simulated();
+        let patience = Duration::from_millis(700);
+        let config = BatchConfig { policy: policy(text), patience, ..BatchConfig::default() };
+        let batcher = Batcher::new(Square::new(&clock, 1), config);
+        let mut chain = Chain::new("friends");
+        let number = chain.source::<u64>("number");
+        let (using, answered) = (batcher.clone(), tokio::sync::watch::Sender::new(0));
+        let square = chain.algorithm("square", (number,), move |ctx: EventContext, number: Arc<u64>| {
+            let (batcher, answered) = (using.clone(), answered.clone());
+            async move {
+                if *number % 3 == 2 {
+                    answered.subscribe().wait_for(|count| *count >= *number).await?;
+                }
+                let square = batcher.submit(&ctx, Number(*number)).await?;
+                answered.send_modify(|count| *count += 1);
+                Ok::<_, Error>(square)
+            }
+        });
+        chain.uses(square, &batcher);
+        let collected = Collected::of(&mut chain, square);
+        let config = Config { slots: 3, clock, ..Config::default() };
+        let report = Scheduler::new(config).run(chain, source::from_iter(0..9_u64)).unwrap();
+        assert_eq!(collected.sorted(), squares(9));
+        // At most the patience for each three; under `fixed`, sixty times that.
+        let most = if text.starts_with("fixed") { 180 * patience } else { 3 * patience };
+        assert!(report.elapsed < most + Duration::from_millis(10), "{report}");
+        if ["size=5", "fixed=5"].contains(&text) {
+            assert!(report.batchers[0].closed_for(CloseReason::Age) > 0, "{report}");
+        }
+    };
+    for text in POLICIES {
+        println!("{text}");
+        let (done, came) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            friends(text);
+            done.send(()).unwrap();
+        });
+        if came.recv_timeout(common::LONG / 6) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            panic!("{text}: time stands still");
+        }
+        thread.join().unwrap();
+    }
 }
 
 #[test]
@@ -399,30 +477,6 @@ fn a_batcher_serves_one_job_at_a_time_and_the_next_one_after_it() {
     run(chain, &clock, 2, 1, 1);
     assert!(collected.all()[0].1.contains("in use by another job"), "{:?}", collected.all());
     drop(outer);
-}
-
-#[test]
-fn limits_in_requests_rows_and_bytes_hold_and_padding_is_counted() {
-    let clock = Clock::simulated();
-    let device = Square { rows: |number| number as usize % 5, ..Square::new(&clock, 1) };
-    let batches = device.batches.clone();
-    let config = BatchConfig {
-        policy: BatchPolicy::Greedy,
-        requests_max: 6,
-        rows_max: 9,
-        sizes: vec![4, 8],
-        ..BatchConfig::default()
-    };
-    let batcher = Batcher::new(device, config);
-    let (chain, collected) = one_step(&batcher);
-    let report = run(chain, &clock, 1, 16, 100);
-    assert_eq!(collected.sorted(), squares(100));
-    for batch in batches.lock().unwrap().iter() {
-        let rows: u64 = batch.iter().map(|number| number % 5).sum();
-        assert!(batch.len() <= 6 && rows <= 8, "{batch:?}");
-    }
-    let batcher = &report.batchers[0];
-    assert!(batcher.padding > 0 && (batcher.rows + batcher.padding).is_multiple_of(4), "{report}");
 }
 
 /// Two batchers wait for a lane that a third one holds, and each would hold its batch for a while if it had one.

@@ -97,6 +97,10 @@ impl Offload for Rough {
         number.0 as usize % 100
     }
 
+    fn lane_number(&self, lane: &usize) -> usize {
+        *lane
+    }
+
     fn lanes(&self) -> &LanePool<usize> {
         &self.lanes
     }

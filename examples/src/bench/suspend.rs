@@ -195,7 +195,7 @@ pub(super) fn run(json: bool) -> Result<()> {
         "bench": "suspend", "machine": machine(), "repeats": REPEATS, "workers": workers,
         "cpu_us": 3 * CPU.as_micros(), "offload_us": 2 * OFFLOAD.as_micros(),
         "cpu_bound_in_theory": (workers as f64 / (3.0 * CPU.as_secs_f64())).round(),
-        "bytes_per_suspended_event": bytes.round(),
+        "memory_per_suspended_event": bytes.round(),
         "cases": cases,
     });
     if json {
@@ -227,5 +227,5 @@ fn print_table(result: &Value) {
         );
     }
     println!("cpu_bound in theory: {} events/s", result["cpu_bound_in_theory"]);
-    println!("memory per suspended event: {} bytes", result["bytes_per_suspended_event"]);
+    println!("memory per suspended event: {} bytes", result["memory_per_suspended_event"]);
 }

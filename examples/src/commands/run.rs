@@ -15,7 +15,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     if arguments.dump_config {
         return print(&settings.dump());
     }
-    let config = settings.config()?;
+    let (mut config, trace) = (settings.config()?, settings.timeline()?);
     let job = (recipe.job)(&settings)?;
     if arguments.dry_run {
         let (threads, slots) = (config.resolved_threads(), config.resolved_slots());
@@ -26,12 +26,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             device.name()
         ));
     }
-    let timeline = settings.trace().map(Timeline::to_file).transpose()?;
+    let timeline = settings.trace().map(|path| Timeline::create(path, trace)).transpose()?;
+    config.timeline = timeline.as_ref().map(Timeline::recorder);
     let (report, result) = conduct(job, config)?;
-    let traced = timeline.map_or(Ok(()), Timeline::finish);
+    let traced = timeline.map(Timeline::finish).transpose();
     let interrupted = report.as_ref().is_some_and(|report| report.interrupted);
     if let Some(report) = report {
-        print(&format!("{}\n", report.to_string().trim_end()))?;
+        let traced = traced.as_ref().ok().and_then(Option::as_ref).map_or(String::new(), ToString::to_string);
+        print(&format!("{}\n{traced}", report.to_string().trim_end()))?;
     }
     print(&format!("\n{}", result?))?;
     // The job is what was asked for: a trace that is incomplete comes second.

@@ -76,9 +76,21 @@ pub(crate) struct RunArguments {
     /// Run only the events that an earlier job put in quarantine
     #[arg(long, value_name = "DIR")]
     replay: Option<String>,
-    /// Write a timeline, to be opened in Perfetto
+    /// Write a timeline, to be opened in Perfetto: a .json, .json.gz or .pftrace
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
+    /// How much the timeline holds: full, with the spans of `tracing`, or light [full; light if the clock is simulated]
+    #[arg(long, value_name = "LEVEL")]
+    trace_level: Option<String>,
+    /// Put only what begins so long after the job, and for so long, on the timeline: 2s:500ms
+    #[arg(long, value_name = "START:LENGTH")]
+    trace_window: Option<String>,
+    /// Put only every Nth event on the timeline
+    #[arg(long, value_name = "N")]
+    trace_every: Option<String>,
+    /// Print what every algorithm and batcher is doing, now and then
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    status: Option<String>,
     /// Seed of generated events
     #[arg(long, value_name = "N")]
     seed: Option<String>,
@@ -104,7 +116,7 @@ pub(crate) struct RunArguments {
 impl RunArguments {
     /// The general flags that were given.
     pub(crate) fn general(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let flags: [(&'static str, &Option<String>); 16] = [
+        let flags: [(&'static str, &Option<String>); 20] = [
             ("input", &self.input),
             ("output", &self.output),
             ("events", &self.events),
@@ -120,6 +132,10 @@ impl RunArguments {
             ("on-error", &self.on_error),
             ("replay", &self.replay),
             ("trace", &self.trace),
+            ("trace-level", &self.trace_level),
+            ("trace-window", &self.trace_window),
+            ("trace-every", &self.trace_every),
+            ("status", &self.status),
             ("seed", &self.seed),
         ];
         flags.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use asynchrotron::batch::BatchPolicy;
 use asynchrotron::{OnError, Result};
@@ -48,6 +49,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     Policy,
     Batches,
+    /// A time and a length.
+    Window,
 }
 
 const BATCHES: &str = "auto, off, greedy, size=N, delay=N:US, adaptive, adaptive=PRICE or fixed=N";
@@ -69,6 +72,7 @@ impl Kind {
             Kind::Text => "text".into(),
             Kind::Choice(choices) => format!("one of {}", choices.join(", ")),
             Kind::Batches => BATCHES.into(),
+            Kind::Window => "START:LENGTH, in seconds, or as in 500ms:20ms".into(),
             Kind::Policy => "stop, skip, quarantine=DIR, retry=N, or retry=N,skip and the like".into(),
         }
     }
@@ -83,6 +87,7 @@ impl Kind {
             Kind::Batches => {
                 (text == "auto" || text.parse::<BatchPolicy>().is_ok()).then(|| Value::Text(text.into()))
             }
+            Kind::Window => window(text).map(|_| Value::Text(text.into())),
             Kind::Policy => text.parse::<OnError>().ok().map(|_| Value::Text(text.into())),
         }
     }
@@ -99,6 +104,20 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// Reads `START:LENGTH`.
+pub(crate) fn window(text: &str) -> Option<(Duration, Duration)> {
+    let (start, length) = text.split_once(':')?;
+    Some((duration(start)?, duration(length)?))
+}
+
+/// In seconds, if no unit is given.
+fn duration(text: &str) -> Option<Duration> {
+    let units = [("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let unit = units.into_iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)));
+    let (number, scale) = unit.unwrap_or((text, 1.0));
+    Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? * scale).ok()
 }
 
 impl Value {
@@ -224,6 +243,18 @@ mod tests {
         Parameter { name: "fast", kind: Kind::Flag, default: "", unit: "", doc: "" },
         Parameter { name: "how", kind: Kind::Choice(&["a", "b"]), default: "a", unit: "", doc: "" },
     ];
+
+    #[test]
+    fn a_window_of_time_is_read_in_any_unit() {
+        let window =
+            |text| super::window(text).map(|(start, length)| (start.as_micros(), length.as_micros()));
+        assert_eq!(window("2:0.5"), Some((2_000_000, 500_000)));
+        assert_eq!(window("1s:250ms"), Some((1_000_000, 250_000)));
+        assert_eq!(window("0:40us"), Some((0, 40)));
+        for wrong in ["2", "2:", ":1", "-1:1", "1:x", "1h:1", "inf:1"] {
+            assert_eq!(window(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn values_are_checked_against_their_declaration() {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use asynchrotron::batch::BatchConfig;
 use asynchrotron::time::Clock;
+use asynchrotron::timeline::{Level, TimelineConfig};
 use asynchrotron::{Config, OnError, Result, read_quarantine};
 use asynchrotron_devices::{Device, default_policy};
 
 use super::arguments::{ParameterArguments, RunArguments};
 use super::file::ConfigFile;
-use super::parameter::{Kind, Parameter, Values};
+use super::parameter::{Kind, Parameter, Values, window};
 use crate::chains::Recipe;
 use crate::error::usage;
 use crate::io::Draft;
@@ -40,7 +41,16 @@ pub(crate) const GENERAL: &[Parameter] = &[
     Parameter { unit: "ms", ..option("deadline-ms", Kind::Count, "", "give up an event after this time") },
     option("on-error", Kind::Policy, "stop", "stop, skip, quarantine=DIR, retry=N[,skip…]"),
     option("replay", Kind::Text, "", "run only the events in this quarantine folder"),
-    option("trace", Kind::Text, "", "write a timeline to this file"),
+    option("trace", Kind::Text, "", "write a timeline to this file: .json, .json.gz or .pftrace"),
+    option(
+        "trace-level",
+        Kind::Choice(&["full", "light"]),
+        "",
+        "how much the timeline holds; nothing: full, or light if the clock is simulated",
+    ),
+    option("trace-window", Kind::Window, "", "put only what begins in this time on the timeline"),
+    option("trace-every", Kind::Count, "1", "put only every Nth event on the timeline"),
+    option("status", Kind::Flag, "false", "print what every algorithm and batcher is doing, now and then"),
     option("seed", Kind::Count, "0", "seed of generated events"),
 ];
 
@@ -57,6 +67,10 @@ const NO_INFLUENCE: &[&str] = &[
     "on-error",
     "replay",
     "trace",
+    "trace-level",
+    "trace-window",
+    "trace-every",
+    "status",
 ];
 
 /// What holds for a job.
@@ -193,6 +207,31 @@ impl Settings {
         &self.parameters
     }
 
+    /// What goes on the timeline.
+    pub(crate) fn timeline(&self) -> Result<TimelineConfig> {
+        let level = match self.general.text("trace-level") {
+            Some("light") => Level::Light,
+            Some(_) if self.clock.is_simulated() => {
+                return Err(usage!(
+                    "--trace-level: spans are in real time: with --clock simulated, it is light"
+                ));
+            }
+            None if self.clock.is_simulated() => Level::Light,
+            _ => Level::Full,
+        };
+        let every = self.general.count("trace-every").unwrap_or(1);
+        if every == 0 {
+            return Err(usage!("--trace-every: expected a whole number, 1 or more, found 0"));
+        }
+        let window = self.general.text("trace-window").and_then(window);
+        Ok(TimelineConfig { level, every, window, ..TimelineConfig::default() })
+    }
+
+    /// Whether to print what is going on.
+    pub(crate) fn status(&self) -> bool {
+        self.general.flag("status")
+    }
+
     /// How the scheduler is to run the chain.
     pub(crate) fn config(&self) -> Result<Config> {
         let count = |name| self.general.count(name);
@@ -209,7 +248,6 @@ impl Settings {
             skip: self.skip(),
             warmup: count("warmup").unwrap_or(0),
             replay,
-            traced: self.trace().is_some(),
             clock: self.clock.clone(),
             ..Config::default()
         })

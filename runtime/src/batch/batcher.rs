@@ -12,15 +12,18 @@ use tokio::task::AbortHandle;
 use super::cost::Cost;
 use super::crowd::{Crowd, JobSide};
 use super::decide::{Action, Group, Knowledge, State, decide};
-use super::driver::drive;
+use super::driver::{LANES_LOST_MAX, drive};
 use super::fixed::Book;
-use super::offload::Offload;
+use super::offload::{Offload, Remedy};
 use super::policy::{BatchConfig, BatchPolicy};
 use super::report::{BatchTally, BatcherReport};
+use super::sightings::{Lonely, Sightings};
+use super::stamp::Stamped;
 use crate::clock;
 use crate::event::{EventContext, EventId};
 use crate::lock::lock;
 use crate::time::Clock;
+use crate::timeline::DeviceInfo;
 
 /// Collects the requests of many events in flight into batches, and hands them to the lanes of a device. Clones are the same
 /// batcher.
@@ -40,6 +43,7 @@ use crate::time::Clock;
 /// #     fn rows(&self, _: &u64) -> usize { 1 }
 /// #     fn trouble(&self, trouble: Trouble) -> Failed { Failed(trouble.to_string()) }
 /// #     fn lanes(&self) -> &LanePool<()> { &self.lanes }
+/// #     fn lane_number(&self, _: &()) -> usize { 0 }
 /// #     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
 /// #         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
 /// #     {
@@ -79,7 +83,8 @@ pub struct Batcher<O: Offload> {
 /// A request on its way through the queue.
 pub(crate) struct Request<O: Offload> {
     pub(super) value: O::Request,
-    pub(super) event: EventId,
+    /// Who waits for it.
+    pub(super) sightings: Sightings,
     /// How many lanes have died with it.
     pub(super) lanes_lost: u32,
 }
@@ -244,12 +249,11 @@ impl<O: Offload> Batcher<O> {
                 core.offload.name()
             );
         };
-        if core.config.policy == BatchPolicy::Off {
-            let rows = core.offload.rows(&request);
-            lock(&core.tally).alone(rows);
-            return Ok(core.offload.run_alone(request).await?);
-        }
         let clock = ctx.group.clock();
+        let sightings = Sightings::new(ctx);
+        if core.config.policy == BatchPolicy::Off {
+            return Ok(core.run_alone(&request, index, &sightings, clock).await?);
+        }
         let now = nanoseconds(clock);
         let order = match &core.book {
             Some(book) => {
@@ -267,8 +271,9 @@ impl<O: Offload> Batcher<O> {
         };
         let others = Others { crowds: presence.crowds(), index, slot: presence.slot() };
         others.each(|crowd, slot| crowd.block(slot));
-        let request = Request { value: request, event: ctx.id(), lanes_lost: 0 };
+        let request = Request { value: request, sightings: sightings.clone(), lanes_lost: 0 };
         let (pushed, view) = core.queue.push(Some(presence.slot()), request, ticket);
+        sightings.submitted(now, index, ticket.rows, view.queued);
         if view.closed {
             others.each(|crowd, slot| crowd.unblock(slot));
         } else if let Some(book) = &core.book {
@@ -278,7 +283,7 @@ impl<O: Offload> Batcher<O> {
             core.learnt.learn_approach(approach);
         }
         core.look(view, now);
-        Ok(Waiting { core, clock, others, pushed: Some(pushed) }.await?)
+        Ok(Waiting { core, clock, others, sightings, pushed: Some(pushed) }.await?)
     }
 }
 
@@ -312,6 +317,7 @@ struct Waiting<'a, O: Offload> {
     core: &'a Core<O>,
     clock: &'a Clock,
     others: Others<'a>,
+    sightings: Sightings,
     /// `None` once answered.
     pushed: Option<Pushed<Request<O>, O::Reply, O::Error>>,
 }
@@ -323,6 +329,7 @@ impl<O: Offload> Future for Waiting<'_, O> {
         let pushed = self.pushed.as_mut().expect("polled after it was ready");
         let reply = std::task::ready!(Pin::new(pushed).poll(cx));
         self.pushed = None;
+        self.sightings.answered(nanoseconds(self.clock));
         Poll::Ready(reply)
     }
 }
@@ -331,6 +338,7 @@ impl<O: Offload> Drop for Waiting<'_, O> {
     fn drop(&mut self) {
         let Some(pushed) = self.pushed.take() else { return };
         let (was_queued, view) = pushed.leave();
+        self.sightings.left(nanoseconds(self.clock), self.others.index, view.queued);
         lock(&self.core.tally).left += u64::from(was_queued);
         if was_queued {
             self.others.each(|crowd, slot| crowd.unblock(slot));
@@ -344,6 +352,45 @@ pub(super) fn nanoseconds(clock: &Clock) -> u64 {
 }
 
 impl<O: Offload> Core<O> {
+    /// Without a queue; but as in one, a lane that dies gives the request back.
+    async fn run_alone(
+        &self,
+        request: &O::Request,
+        index: usize,
+        sightings: &Sightings,
+        clock: &Clock,
+    ) -> Result<O::Reply, O::Error> {
+        let (rows, bytes) = (self.offload.rows(request), self.offload.bytes(request));
+        lock(&self.tally).alone(rows, &self.config);
+        let padded = self.config.padded(rows);
+        let lonely = Lonely::new(sightings, index, (rows, padded), bytes);
+        let tell = |place| lonely.tell(place, nanoseconds(clock));
+        let mut lanes_lost = 0;
+        loop {
+            let run = self.offload.run_alone(request, padded, &tell);
+            // When the device was done is not when that is noticed; but to know it costs an allocation.
+            let (ended, at) = match sightings.is_recorded() {
+                true => Stamped::new(run, clock).await,
+                false => {
+                    let ended = run.await;
+                    (ended, if lonely.has_travelled() { nanoseconds(clock) } else { 0 })
+                }
+            };
+            lonely.end(at, ended.is_err());
+            match &ended {
+                Err(error) if self.offload.remedy(error) == Remedy::GiveBack => lanes_lost += 1,
+                _ => lanes_lost = LANES_LOST_MAX,
+            }
+            if lanes_lost >= LANES_LOST_MAX {
+                if lonely.has_travelled() {
+                    sightings.answered(nanoseconds(clock));
+                }
+                return ended;
+            }
+            lock(&self.tally).given_back += 1;
+        }
+    }
+
     /// What the queue looks like now.
     pub(super) fn view(&self) -> View {
         if self.book.is_some() { self.queue.view_front() } else { self.queue.view() }
@@ -532,6 +579,11 @@ impl<O: Offload> Crowd for Core<O> {
             lock(book).restart();
         }
         lock(&self.tally).restart();
+    }
+
+    fn device(&self) -> DeviceInfo {
+        let (name, lanes) = (self.offload.device().to_owned(), self.offload.lanes());
+        DeviceInfo { name, identity: lanes.identity() }
     }
 
     fn report(&self) -> BatcherReport {

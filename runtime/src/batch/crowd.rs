@@ -9,6 +9,7 @@ use super::report::BatcherReport;
 use crate::event::EventId;
 use crate::lock::lock;
 use crate::time::Clock;
+use crate::timeline::{DeviceInfo, Recorder};
 
 /// A batcher as a job sees it, whatever it offloads.
 pub(crate) trait Crowd: Send + Sync {
@@ -35,6 +36,8 @@ pub(crate) trait Crowd: Send + Sync {
     /// Another phase begins; what was counted so far is forgotten.
     fn restart(&self);
     fn report(&self) -> BatcherReport;
+    /// Where it submits to.
+    fn device(&self) -> DeviceInfo;
 }
 
 /// What a batcher knows of its job.
@@ -47,7 +50,7 @@ pub(crate) struct JobSide {
     pub(crate) index: usize,
     /// The algorithms that use it.
     pub(crate) users: Vec<u32>,
-    pub(crate) traced: bool,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl JobSide {

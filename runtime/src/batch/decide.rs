@@ -125,9 +125,12 @@ pub(crate) fn decide(config: &BatchConfig, knowledge: &Knowledge, state: &State)
             Some(Group { requests, is_complete: true }) => Action::Close(requests, nobody_else(drains)),
             // Groups of two batchers can wait for each other's events, where some ask the one first and some the other. Then
             // nothing moves any more, and after a while the one in front goes as it is.
-            Some(Group { requests, .. }) if queue.coming == 0 && queue.running == 0 => {
-                let limit = later(queue.oldest.unwrap_or(now), config.patience.as_nanos() as f64);
-                hold(requests, limit, u64::MAX, now)
+            // Who can still come may wait for one of those in the queue, in a way that nobody here knows of; but is more
+            // likely to take its time.
+            Some(Group { requests, .. }) if queue.running == 0 => {
+                let patience = config.patience.as_nanos() as f64;
+                let patience = if queue.coming == 0 { patience } else { HOPELESS * patience };
+                hold(requests, later(queue.oldest.unwrap_or(now), patience), u64::MAX, now)
             }
             Some(_) => Action::Wait,
         };
@@ -266,6 +269,9 @@ fn equal_part(config: &BatchConfig, knowledge: &Knowledge, state: &State) -> Opt
 /// For which part of the time lanes are to work. At 1, nothing would be left to catch up with what has gathered; much less,
 /// and batches, and with them latencies, become long. Between 0.95 and 0.98 it hardly matters (`bench batch`).
 const BUSY: f64 = 0.97;
+
+/// Under `Fixed`: an event that can come, and has not for so many times the patience, is not waited for any more.
+const HOPELESS: f64 = 60.0;
 
 /// What each free lane would get if all who can come were here; rounded up to what fills an allowed size, as far as there
 /// are requests to fill it.
@@ -503,6 +509,44 @@ mod tests {
         assert_eq!(beside_others(200, 1000), Action::Close(100, CloseReason::NobodyElse));
         // There are only eight: two for each.
         assert_eq!(beside_others(2, 6), Action::Close(2, CloseReason::NobodyElse));
+    }
+
+    #[test]
+    fn a_batch_that_reaches_a_limit_is_not_held_for_those_who_can_come() {
+        let config =
+            BatchConfig { requests_max: 8, rows_max: 100, bytes_max: 1000, ..BatchConfig::default() };
+        for policy in ["size=50", "delay=50:500", "adaptive=0"] {
+            let config = config.clone().with_policy(policy.parse().unwrap());
+            let knowledge = Knowledge {
+                cost: Some(Cost { submission_ns: 50_000.0, row_ns: 1000.0 }),
+                ..Knowledge::default()
+            };
+            let is_full = |queued, rows, bytes| {
+                let (oldest, deadline) = (Some(1000), u64::MAX);
+                let queue = View { queued, rows, bytes, coming: 5, oldest, deadline, ..View::default() };
+                let state = State { queue, lanes_free: 1, held_since: 1000, now: 1000, ..State::default() };
+                matches!(decide(&config, &knowledge, &state), Action::Close(_, CloseReason::Full))
+            };
+            assert!(!is_full(7, 99, 999), "{policy}");
+            assert!(is_full(8, 0, 0) && is_full(1, 100, 0) && is_full(1, 0, 1000), "{policy}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_group_is_waited_for_longer_while_somebody_can_come_but_not_for_ever() {
+        let config = BatchConfig::default().with_policy(BatchPolicy::Fixed(5));
+        let action = |coming, running, now| {
+            let queue = View { queued: 3, oldest: Some(1000), coming, running, ..View::default() };
+            let group = Some(Group { requests: 2, is_complete: false });
+            let state = State { queue, lanes_free: 1, group, now, ..State::default() };
+            decide(&config, &Knowledge::default(), &state)
+        };
+        let (patience, hopeless) = (1000 + 1_000_000_000, 1000 + 60_000_000_000);
+        assert_eq!(action(0, 0, 2000), Action::WaitUntil(patience));
+        assert_eq!(action(0, 0, patience), Action::Close(2, CloseReason::Age));
+        assert_eq!(action(1, 0, patience), Action::WaitUntil(hopeless));
+        assert_eq!(action(1, 0, hopeless), Action::Close(2, CloseReason::Age));
+        assert_eq!(action(1, 1, hopeless), Action::Wait);
     }
 
     #[test]

@@ -33,10 +33,10 @@ use super::offload::{Offload, Remedy, Trouble};
 use super::stamp::Stamped;
 use crate::failure::panic_message;
 use crate::lock::lock;
-use crate::timeline::Slice;
+use crate::timeline::{BatchEnds, Record};
 
 /// With so many lanes a request may die before it is taken for what kills them.
-const LANES_LOST_MAX: u32 = 3;
+pub(super) const LANES_LOST_MAX: u32 = 3;
 
 type Requests<O> = Vec<Taken<Request<O>, <O as Offload>::Reply, <O as Offload>::Error>>;
 
@@ -107,6 +107,13 @@ fn close<O: Offload>(
     core.has_cut(requests.len(), closed_at);
     for slot in requests.iter().filter_map(|taken| taken.member) {
         job.others().for_each(|other| other.unblock(slot));
+    }
+    for taken in &requests {
+        taken.request.sightings.closed(closed_at.saturating_sub(taken.ticket.pushed_at));
+    }
+    if let Some(recorder) = job.recorder.as_ref().filter(|recorder| recorder.is_open(closed_at)) {
+        let queued = core.queue.view().queued as u32;
+        recorder.push(Record::Closed { at: closed_at, batcher: job.index as u32, queued });
     }
     core.on_lanes.fetch_add(requests.len(), Relaxed);
     let run = Run { requests: requests.len(), core: core.clone(), job: job.clone(), closed_at, reason };
@@ -229,12 +236,14 @@ impl<O: Offload> Run<O> {
     ) -> Option<Result<Vec<O::Reply>, O::Error>> {
         let offload = &self.core.offload;
         let rows = self.core.config.padded(part.iter().map(|taken| taken.ticket.rows).sum());
-        let (lane_number, begin) = (offload.lane_number(&lane), self.now());
+        let begin = self.now();
+        let trip = self.board(offload.lane_number(&lane), part, rows, begin);
         let batch: Vec<&O::Request> = part.iter().map(|taken| &taken.request.value).collect();
         // Unwind safety: the lane is gone either way, and requests are shared and immutable.
         let panicked = |panic: Box<dyn std::any::Any + Send>| {
             Err(offload.trouble(Trouble::Panicked(panic_message(&*panic))))
         };
+        let mut left = false;
         let started = catch_unwind(AssertUnwindSafe(|| offload.start(lane, &batch, rows)));
         drop(batch);
         let (result, end) = match started {
@@ -254,12 +263,17 @@ impl<O: Offload> Run<O> {
                     }
                     if waits == part.len() { Poll::Ready(None) } else { Poll::Pending }
                 })
-                .await?
+                .await
+                .unwrap_or_else(|| {
+                    left = true;
+                    (Err(offload.trouble(Trouble::Closed)), self.now())
+                })
             }
             Err(panic) => (panicked(panic), self.now()),
         };
-        if self.job.traced {
-            self.trace(lane_number, part, rows, begin, end);
+        self.land(trip, part, end, result.is_err());
+        if left {
+            return None;
         }
         let replies = match result {
             Ok(replies) if replies.len() == part.len() => replies,
@@ -272,7 +286,9 @@ impl<O: Offload> Run<O> {
 
     /// The lane has died with the batch.
     fn give_back(&self, batch: Batch<Request<O>, O::Reply, O::Error>, requests: Requests<O>) {
-        lock(&self.core.tally).given_back += 1;
+        // Nothing, if all that was in it has been given up.
+        lock(&self.core.tally).given_back += u64::from(!requests.is_empty());
+        requests.iter().for_each(|taken| taken.request.sightings.given_back());
         let slots: Vec<usize> = requests.iter().filter_map(|taken| taken.member).collect();
         for &slot in &slots {
             self.job.others().for_each(|other| other.block(slot));
@@ -287,17 +303,45 @@ impl<O: Offload> Run<O> {
         self.core.queue.poke();
     }
 
-    /// A slice for the lane, and for each event's wait and run.
-    fn trace(&self, lane: usize, part: &Requests<O>, rows: usize, begin: u64, end: u64) {
-        let (name, now) = (self.core.offload.name(), self.now());
-        Slice { track: "lane", number: lane, begin, end, now }
-            .emit(&format!("{name} × {} ({rows} rows, closed: {})", part.len(), self.reason), None);
+    /// A part goes to the device.
+    fn board(&self, lane: usize, part: &Requests<O>, rows: usize, begin: u64) -> BatchEnds {
+        let recorder = self.job.recorder.as_ref().filter(|recorder| recorder.is_open(begin));
+        let oldest = part.iter().map(|taken| taken.ticket.pushed_at).min().unwrap_or(begin);
+        let weight: usize = part.iter().map(|taken| taken.ticket.rows).sum();
+        let bytes: usize = part.iter().map(|taken| taken.ticket.bytes).sum();
+        let trip = BatchEnds {
+            at: begin,
+            begin,
+            closed: self.closed_at,
+            oldest,
+            // Nobody's, if it is not recorded.
+            batch: recorder.map_or(0, |recorder| recorder.batch()),
+            batcher: self.job.index as u32,
+            lane: lane as u32,
+            requests: part.len() as u32,
+            rows: weight as u32,
+            padding: rows.saturating_sub(weight) as u32,
+            bytes: bytes as u64,
+            reason: Some(self.reason),
+            failed: false,
+        };
+        if let Some(recorder) = recorder {
+            let BatchEnds { batcher, lane, requests, bytes, .. } = trip;
+            recorder.push(Record::BatchBegins { at: begin, batcher, lane, requests, bytes });
+        }
         for taken in part {
-            let Some(slot) = taken.member else { continue };
-            let event = Some(taken.request.event);
-            let slice = |begin, end| Slice { track: "slot", number: slot, begin, end, now };
-            slice(taken.ticket.pushed_at, begin).emit(&format!("{name}: queued in batch"), event);
-            slice(begin, end).emit(&format!("{name}: on device"), event);
+            taken.request.sightings.on_device(begin, self.closed_at, trip.batch);
+        }
+        trip
+    }
+
+    /// It is back, or nobody waits for it any more.
+    fn land(&self, trip: BatchEnds, part: &Requests<O>, at: u64, failed: bool) {
+        for taken in part {
+            taken.request.sightings.off_device(at.saturating_sub(trip.begin));
+        }
+        if let Some(recorder) = self.job.recorder.as_ref().filter(|_| trip.batch != 0) {
+            recorder.push(Record::BatchEnds(BatchEnds { at, failed, ..trip }));
         }
     }
 }

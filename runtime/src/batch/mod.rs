@@ -40,6 +40,7 @@ mod fixed;
 mod offload;
 mod policy;
 mod report;
+mod sightings;
 mod stamp;
 
 pub use asynchrotron_sync::{Closed, Lane, LanePool, Lost};
@@ -47,6 +48,6 @@ pub use batcher::Batcher;
 pub use cost::Cost;
 pub(crate) use crowd::{Crowd, JobSide, Phase, Presence};
 pub use decide::CloseReason;
-pub use offload::{Offload, Remedy, Trouble};
+pub use offload::{Alone, Offload, Remedy, Trouble};
 pub use policy::{BatchConfig, BatchPolicy};
 pub use report::BatcherReport;

@@ -28,6 +28,7 @@ use asynchrotron_sync::{Lane, LanePool, Lost};
 ///     fn rows(&self, _: &u64) -> usize { 1 }
 ///     fn trouble(&self, trouble: Trouble) -> Failed { Failed(trouble.to_string()) }
 ///     fn lanes(&self) -> &LanePool<()> { &self.lanes }
+///     fn lane_number(&self, _: &()) -> usize { 0 }
 ///     fn start(&self, lane: Lane<()>, batch: &[&u64], _rows: usize)
 ///         -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static
 ///     {
@@ -68,10 +69,13 @@ pub trait Offload: Send + Sync + 'static {
     /// The lanes on which batches run. They may be shared with others.
     fn lanes(&self) -> &LanePool<Self::Lane>;
 
-    /// A number of the lane, for timelines. 0 by default.
-    fn lane_number(&self, _lane: &Self::Lane) -> usize {
-        0
+    /// The name of the device, for timelines. `device` by default.
+    fn device(&self) -> &str {
+        "device"
     }
+
+    /// A number of the lane, for timelines: each has its own, from 0.
+    fn lane_number(&self, lane: &Self::Lane) -> usize;
 
     /// Packs a batch of at least one request, submits it, and gives a future of the replies: one for each request, in the
     /// same order. `rows` is the weight of the batch, padding included.
@@ -84,16 +88,20 @@ pub trait Offload: Send + Sync + 'static {
         rows: usize,
     ) -> impl Future<Output = Result<Vec<Self::Reply>, Self::Error>> + Send + 'static;
 
-    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)). By default waits for a lane and
+    /// Runs one request without a batcher ([`Off`](super::BatchPolicy::Off)), once, and tells where it is; nothing, if it is
+    /// computed on the caller's thread. `rows` is its weight, padding included. By default waits for a lane and
     /// [starts](Self::start) a batch of one.
     fn run_alone(
         &self,
-        request: Self::Request,
+        request: &Self::Request,
+        rows: usize,
+        tell: &(dyn Fn(Alone) + Sync),
     ) -> impl Future<Output = Result<Self::Reply, Self::Error>> + Send {
         async move {
+            tell(Alone::InLine);
             let lane = self.lanes().take().await.map_err(|_| self.trouble(Trouble::Closed))?;
-            let rows = self.rows(&request);
-            let mut replies = self.start(lane, &[&request], rows).await?;
+            tell(Alone::OnLane(self.lane_number(&lane)));
+            let mut replies = self.start(lane, &[request], rows).await?;
             match (replies.pop(), replies.is_empty()) {
                 (Some(reply), true) => Ok(reply),
                 _ => Err(self.trouble(Trouble::WrongReplies)),
@@ -108,6 +116,15 @@ pub trait Offload: Send + Sync + 'static {
     fn remedy(&self, _error: &Self::Error) -> Remedy {
         Remedy::Split
     }
+}
+
+/// Where a request is that [runs alone](Offload::run_alone).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// It waits for a lane.
+    InLine,
+    /// It is on the lane of this number.
+    OnLane(usize),
 }
 
 /// What can be done about a failed submission.

@@ -50,7 +50,8 @@ pub enum BatchPolicy {
     /// The requests of the events kN … kN+N−1, without those that never come. Which requests share a batch then depends on
     /// the numbers of the events alone: for validation, bit by bit, of devices whose results depend on it. Events must come
     /// in ascending order. The job gets as many slots as this needs. No batch is closed before all of its events have come or
-    /// passed, unless nothing has moved for as long as the [patience](BatchConfig::patience) lasts.
+    /// passed, unless nothing has moved for as long as the [patience](BatchConfig::patience) lasts: then it is counted as
+    /// closed for its [age](crate::batch::CloseReason::Age).
     Fixed(usize),
 }
 
@@ -128,9 +129,10 @@ pub struct BatchConfig {
     /// The numbers of rows that the device takes, if it does not take any: a batch is padded up to the next. A request
     /// that has more than the largest goes alone, without padding.
     pub sizes: Vec<usize>,
-    /// The longest time that a batch is held, whatever the policy waits for; under `Fixed`, while nothing moves. It matters only
-    /// where an algorithm waits for something that another event does: under `Fixed`, also where some events ask one batcher first
-    /// and some another, or where the source is slower than that.
+    /// The longest time that a batch is held, whatever the policy waits for; under `Fixed`, while no batch runs, and sixty
+    /// times as long while an event in flight may still ask. It matters only where an algorithm waits for something that another
+    /// event does: under `Fixed`, also where some events ask one batcher first and some another, or where the source or an event
+    /// is slower than that.
     pub patience: Duration,
 }
 

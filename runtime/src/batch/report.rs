@@ -64,9 +64,23 @@ impl fmt::Display for BatcherReport {
             "  batcher {name} ({policy}): {requests} requests ({rows} rows) in {batches} batches of {:.2} on average",
             self.mean_requests()
         )?;
-        if *batches == 0 || *policy == BatchPolicy::Off {
-            return Ok(());
+        if *batches > 0 && *policy != BatchPolicy::Off {
+            self.write_batches(f)?;
         }
+        let Self { splits, given_back, left, padding, .. } = self;
+        if splits + given_back + left + padding > 0 {
+            writeln!(
+                f,
+                "    {splits} splits after failures, {given_back} given back by dead lanes, {left} requests withdrawn, \
+                 {padding} rows of padding"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl BatcherReport {
+    fn write_batches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |parts: Vec<String>| parts.join(", ");
         let sizes = self.sizes.iter().map(|(size, batches)| match size {
             1 => format!("{batches} of 1"),
@@ -79,16 +93,7 @@ impl fmt::Display for BatcherReport {
         if let Some(Cost { submission_ns, row_ns }) = self.cost {
             write!(f, "; cost: {:.1} µs + {row_ns:.1} ns per row", 1e-3 * submission_ns)?;
         }
-        writeln!(f)?;
-        let Self { splits, given_back, left, padding, .. } = self;
-        if splits + given_back + left + padding > 0 {
-            writeln!(
-                f,
-                "    {splits} splits after failures, {given_back} given back by dead lanes, {left} requests withdrawn, \
-                 {padding} rows of padding"
-            )?;
-        }
-        Ok(())
+        writeln!(f)
     }
 }
 
@@ -136,9 +141,7 @@ impl BatchTally {
         waits_ns: impl Iterator<Item = u64>,
         config: &BatchConfig,
     ) {
-        let rows: usize = requests.iter().map(|taken| taken.ticket.rows).sum();
-        self.count(requests.len(), rows);
-        self.padding += config.padded(rows).saturating_sub(rows) as u64;
+        self.count(requests.len(), requests.iter().map(|taken| taken.ticket.rows).sum(), config);
         if let Some(index) = CloseReason::ALL.iter().position(|other| *other == reason) {
             self.reasons[index] += 1;
         }
@@ -148,14 +151,15 @@ impl BatchTally {
     }
 
     /// A request went without a batch.
-    pub(super) fn alone(&mut self, rows: usize) {
-        self.count(1, rows);
+    pub(super) fn alone(&mut self, rows: usize, config: &BatchConfig) {
+        self.count(1, rows, config);
     }
 
-    fn count(&mut self, requests: usize, rows: usize) {
+    fn count(&mut self, requests: usize, rows: usize, config: &BatchConfig) {
         self.batches += 1;
         self.requests += requests as u64;
         self.rows += rows as u64;
+        self.padding += config.padded(rows).saturating_sub(rows) as u64;
         self.sizes[requests.max(1).ilog2() as usize] += 1;
     }
 
@@ -188,5 +192,49 @@ impl BatchTally {
             left: self.left,
             cost: self.fit.cost(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally() -> BatchTally {
+        let mut tally = BatchTally::default();
+        let config = BatchConfig { sizes: vec![16], ..BatchConfig::default() };
+        for requests in [1, 3, 2, 8] {
+            tally.count(requests, 2 * requests, &config);
+        }
+        (tally.reasons[0], tally.reasons[5]) = (3, 1);
+        tally.waits.saturating_record(40_000);
+        [1, 100].into_iter().for_each(|rows| tally.fit.add(rows, 50_000 + 1000 * rows as u64));
+        tally
+    }
+
+    #[test]
+    fn a_report_shows_sizes_reasons_waits_and_cost() {
+        let mut tally = tally();
+        let report = tally.report("clue", &BatchConfig::default());
+        assert_eq!(report.sizes, [(1, 1), (2, 2), (8, 1)]);
+        assert_eq!((report.closed_for(CloseReason::Full), report.closed_for(CloseReason::Drain)), (3, 0));
+        assert_eq!(
+            report.to_string(),
+            "  batcher clue (adaptive): 14 requests (28 rows) in 4 batches of 3.50 on average\n    \
+             sizes: 1 of 1, 2 of 2–3, 1 of 8–15\n    \
+             closed: 3 full, 1 age\n    \
+             waited: 40.2µs (median), 40.2µs (99 %); cost: 50.0 µs + 1000.0 ns per row\n    \
+             0 splits after failures, 0 given back by dead lanes, 0 requests withdrawn, 36 rows of padding\n"
+        );
+        tally.restart();
+        let report = tally.report("clue", &BatchConfig::default());
+        assert_eq!((report.batches, report.padding, report.reasons.len()), (0, 0, 0));
+        assert!(report.cost.is_some(), "what was learnt of the device is kept");
+    }
+
+    #[test]
+    fn without_batches_there_is_nothing_to_show_of_them() {
+        let off = BatchConfig::default().with_policy(BatchPolicy::Off);
+        let text = tally().report("clue", &off).to_string();
+        assert!(text.starts_with("  batcher clue (off): 14 requests") && !text.contains("closed"), "{text}");
     }
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 pub use asynchrotron_sync::Alarm;
 pub use sleep::Sleep;
 
+use crate::clock::Ticks;
 use real::Real;
 pub(crate) use simulated::AtWork;
 use simulated::Simulated;
@@ -90,10 +91,20 @@ impl Clock {
         Duration::from_nanos(self.now_ns())
     }
 
-    fn now_ns(&self) -> u64 {
+    /// The same in nanoseconds.
+    pub(crate) fn now_ns(&self) -> u64 {
         match &self.kind {
             Kind::Real => Real::get().now(),
             Kind::Simulated(clock) => clock.now(),
+        }
+    }
+
+    /// What it stood at when the meters' clock stood at `ticks`, in nanoseconds.
+    pub(crate) fn at_ns(&self, ticks: Ticks) -> u64 {
+        match &self.kind {
+            Kind::Real => Real::get().at(ticks),
+            // To meters 0 is none, so theirs begins at 1.
+            Kind::Simulated(_) => ticks.saturating_sub(1),
         }
     }
 

@@ -58,7 +58,12 @@ impl Real {
 
     /// Nanoseconds since the first use of the clock.
     pub(super) fn now(&self) -> u64 {
-        clock::counted_nanoseconds(clock::counter().saturating_sub(self.origin))
+        self.at(clock::counter())
+    }
+
+    /// What it stood at when the counter stood at `ticks`.
+    pub(super) fn at(&self, ticks: Ticks) -> u64 {
+        clock::counted_nanoseconds(ticks.saturating_sub(self.origin))
     }
 
     /// The alarms, with the thread that rings them.

@@ -1,159 +1,241 @@
-//! The timeline: what every worker did, as a Chrome trace to be opened in [Perfetto](https://ui.perfetto.dev).
+//! The timeline: what every worker, event and device lane did, to be opened in [Perfetto](https://ui.perfetto.dev).
 //!
 //! ```no_run
 //! use asynchrotron::prelude::*;
-//! use asynchrotron::timeline::Timeline;
+//! use asynchrotron::timeline::{Timeline, TimelineConfig};
 //!
 //! # let mut chain = Chain::new("sum");
 //! # let x = chain.source::<i32>("x");
 //! # chain.sink("print", x, |_: EventId, _: std::sync::Arc<i32>| Ok(()));
-//! let timeline = Timeline::to_file("trace.json")?;
-//! let config = Config { traced: true, ..Config::default() };
+//! let timeline = Timeline::create("trace.json.gz", TimelineConfig::default())?;
+//! let config = Config { timeline: Some(timeline.recorder()), ..Config::default() };
 //! let report = Scheduler::new(config).run(chain, source::from_iter([1, 2, 3]))?;
-//! timeline.finish()?;
+//! println!("{report}{}", timeline.finish()?);
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! There is a track for each worker, and on it a slice for each poll of an algorithm, named by the algorithm, with the
-//! event as an argument; polls that only find the inputs not there yet are left out. A producer that an algorithm demands on
-//! its way, with `ctx.get`, may lie inside its slice, and so do a user's own [`tracing`] spans. An event that is given up
-//! is marked by an instant, `event failed`, with the algorithm and the cause. Slices are wall time: a worker that the
-//! operating system took off its core seems to work.
+//! # What it shows
 //!
-//! Where events wait for a [batcher](crate::batch), there is a track for each slot, with slices for its events' time in the queue
-//! and on the device, and one for each lane, with a slice for each batch: how many requests, and why it was closed.
+//! | group | tracks | slices |
+//! |---|---|---|
+//! | workers | one for each worker | a poll of an algorithm, named by it; a user's own [`tracing`] spans inside |
+//! | events in flight | one for each slot, more where an event's algorithms run at the same time | event > algorithm > state |
+//! | devices | one for each lane | a batch: requests, rows, bytes, why it was closed |
 //!
-//! Everything goes through `tracing`: the scheduler makes spans if [`Config::traced`](crate::Config::traced) is set, and
-//! a [`Timeline`] writes whatever spans there are. Without a timeline they go to whatever subscriber the program has.
+//! The states of an algorithm fill its life, from when its inputs are there to its end: *running*, *queued in batch*,
+//! *awaiting lane*, *on device*, *ready* (it can go on, and waits for a worker), *suspended* (it waits for anything else).
+//! After its algorithms, an ordered event may be *awaiting turn*, and then there are the *sinks*. Arrows lead from the poll that submitted
+//! a request to its batch, and on to the poll that resumed. Counters: events in flight, events/s, the queue and the batches of each
+//! batcher, batches and bytes on each device. An event that failed says so, with the algorithm and the cause.
+//!
+//! Slices of polls are wall time: a worker that the operating system took off its core seems to work. Where time is
+//! [simulated](crate::time::Clock::simulated), so is the timeline's, and computing takes none.
+//!
+//! # What it costs
+//!
+//! Whoever has something to tell puts a [record](Recorder) of a few words into a ring of its thread, and never waits. What
+//! comes to a full ring is lost, counted, and said: in the file, and in the [`TimelineReport`]. At the level
+//! [`Full`](Level::Full) polls, and whatever else makes spans, go through `tracing` and `tracing-chrome`, within a bound of ours;
+//! that is several times the price, see `bench trace`. [A window of time](TimelineConfig::window) or [every Nth
+//! event](TimelineConfig::every) cost as much less.
+//!
+//! # When something goes wrong
+//!
+//! The job goes on, and its result stands. The file is written several times a second, and can be read as far as it goes, if the process
+//! is killed; if the disk is full, what was written stands, and [`Timeline::finish`] says so.
 
-mod chrome;
+mod anchors;
+mod assembler;
+mod event;
+mod item;
+mod json;
+mod life;
+mod output;
+mod pen;
+mod perfetto;
 pub mod reading;
-mod tracks;
+mod record;
+mod recorder;
+mod spans;
+mod tap;
+mod valve;
+mod writer;
 
-use std::fs::File;
-use std::io;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use tracing::Level;
-use tracing::span::{Attributes, Id};
-use tracing_chrome::{ChromeLayerBuilder, EventOrSpan, FlushGuard};
-use tracing_subscriber::Registry;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-use crate::event::EventId;
 use crate::lock::lock;
-use chrome::ChromeWriter;
+use item::Encoder;
+use output::Output;
+use pen::Pen;
+pub(crate) use record::{BatchEnds, DeviceInfo, EventEnds, JobInfo, Outcome, Poll, Record, Submitted};
+pub(crate) use recorder::Note;
+pub use recorder::Recorder;
+use spans::Spans;
+pub(crate) use valve::Muted;
+use writer::Writing;
 
-/// What became of the file: the first error in writing it.
-pub(crate) type Trouble = Arc<Mutex<Option<io::Error>>>;
-
-/// A Chrome trace that is being written. Dropping it finishes the file as well, but cannot say whether that worked.
-pub struct Timeline {
-    path: PathBuf,
-    guard: Option<FlushGuard>,
-    trouble: Trouble,
+/// How much of what happens is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Everything but spans: cheap. Any number of such timelines may be written at a time.
+    Light,
+    /// The polls of algorithms are spans, and a user's own [`tracing`] spans lie inside them. The timeline is the process's
+    /// only subscriber, for good. Only in real time.
+    #[default]
+    Full,
 }
 
-impl Timeline {
-    /// Starts to write all spans of the process, of level info and above, to a file.
-    ///
-    /// # Errors
-    /// If the file cannot be made, or if the process already has a `tracing` subscriber: there can be only one.
-    pub fn to_file(path: impl AsRef<Path>) -> Result<Timeline, anyhow::Error> {
-        let path = path.as_ref().to_owned();
-        let file =
-            File::create(&path).with_context(|| format!("cannot write the trace {}", path.display()))?;
-        let trouble = Trouble::default();
-        let (layer, guard) = ChromeLayerBuilder::<Registry>::new()
-            .writer(ChromeWriter::new(file, trouble.clone()))
-            .include_args(true)
-            .include_locations(false)
-            .name_fn(Box::new(|what| match what {
-                EventOrSpan::Event(event) => event.metadata().name().to_owned(),
-                EventOrSpan::Span(span) => match span.extensions().get::<AlgorithmName>() {
-                    Some(AlgorithmName(name)) => name.clone(),
-                    None => span.name().to_owned(),
-                },
-            }))
-            .build();
-        // The names are stored before the layer that reads them sees the span.
-        let subscriber =
-            tracing_subscriber::registry().with(NameLayer.and_then(layer)).with(LevelFilter::INFO);
-        tracing::subscriber::set_global_default(subscriber)
-            .context("the timeline needs to be the only `tracing` subscriber of the process")?;
-        Ok(Timeline { path, guard: Some(guard), trouble })
-    }
-
-    /// Ends the trace: everything recorded so far is in the file, and the file is complete.
-    ///
-    /// # Errors
-    /// If not everything could be written (a full disk, say). The file holds what could, and opens in Perfetto.
-    pub fn finish(mut self) -> Result<(), anyhow::Error> {
-        // Ends the writing thread and waits for it.
-        drop(self.guard.take());
-        match lock(&self.trouble).take() {
-            None => Ok(()),
-            Some(error) => {
-                Err(error).with_context(|| format!("the trace {} is incomplete", self.path.display()))
-            }
+impl Level {
+    /// As the command line has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Full => "full",
         }
     }
 }
 
-impl std::fmt::Debug for Timeline {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What a timeline records, and how much.
+#[derive(Clone, Debug)]
+pub struct TimelineConfig {
+    /// [`Full`](Level::Full) by default.
+    pub level: Level,
+    /// Only events whose number is a multiple of this. 1 by default: all of them.
+    pub every: u64,
+    /// Only what begins so long after the job did, and for so long. The whole job by default.
+    pub window: Option<(Duration, Duration)>,
+    /// Records that a thread's ring has room for. 32768 by default, about 3 MB for each thread.
+    pub ring_records: usize,
+}
+
+impl Default for TimelineConfig {
+    fn default() -> Self {
+        TimelineConfig { level: Level::default(), every: 1, window: None, ring_records: 1 << 15 }
+    }
+}
+
+/// A timeline that is being written. Dropping it finishes the file as well, but cannot say whether that worked.
+pub struct Timeline {
+    path: PathBuf,
+    recorder: Recorder,
+    pen: Arc<Mutex<Pen>>,
+    spans: Option<Spans>,
+    writing: Option<Writing>,
+}
+
+impl Timeline {
+    /// Starts to write a timeline. The name says the format: `.json`, `.json.gz` (Chrome's, packed or not) or `.pftrace`
+    /// (Perfetto's own, half the size).
+    ///
+    /// # Errors
+    /// If the file cannot be made, or if the level is [`Full`](Level::Full) and the process already has a `tracing`
+    /// subscriber: there can be only one.
+    pub fn create(path: impl AsRef<Path>, config: TimelineConfig) -> Result<Timeline, anyhow::Error> {
+        crate::clock::calibrate();
+        let path = path.as_ref().to_owned();
+        let ends_with = |end: &str| path.to_string_lossy().ends_with(end);
+        let encoder: Box<dyn Encoder> = match ends_with(".pftrace") {
+            true => Box::<perfetto::PerfettoProtobuf>::default(),
+            false => Box::<json::ChromeJson>::default(),
+        };
+        let output = Output::create(&path, ends_with(".gz"))
+            .with_context(|| format!("cannot write the trace {}", path.display()))?;
+        let pen = Arc::new(Mutex::new(Pen::new(encoder, output)));
+        let recorder = Recorder::new(&config);
+        let valve = Arc::new(valve::Level::default());
+        let (spans, clock) = match config.level {
+            Level::Light => (None, None),
+            Level::Full => {
+                let (spans, clock) = Spans::subscribe(pen.clone(), valve.clone())?;
+                (Some(spans), Some(clock))
+            }
+        };
+        let writing = Writing::start(&config, recorder.clone(), pen.clone(), valve, clock)
+            .context("cannot start the thread that writes the trace")?;
+        Ok(Timeline { path, recorder, pen, spans, writing: Some(writing) })
+    }
+
+    /// What connects jobs to this timeline: see [`Config::timeline`](crate::Config::timeline). One job at a time.
+    pub fn recorder(&self) -> Recorder {
+        self.recorder.clone()
+    }
+
+    /// Ends the timeline: everything recorded so far is in the file, and the file is complete.
+    ///
+    /// # Errors
+    /// If not everything could be written (a full disk, say). The file holds what could, and opens in Perfetto.
+    pub fn finish(mut self) -> Result<TimelineReport, anyhow::Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<TimelineReport, anyhow::Error> {
+        // What is in the queue of `tracing-chrome` comes first.
+        drop(self.spans.take());
+        let Some(writing) = self.writing.take() else { anyhow::bail!("the timeline is finished already") };
+        let finished = writing.finish();
+        let mut pen = lock(&self.pen);
+        let path = self.path.clone();
+        let written = pen.finish();
+        let (lost, events) = finished.map_err(|panic| {
+            anyhow::anyhow!("writing the trace panicked: {}", crate::failure::panic_message(&*panic))
+        })?;
+        let lost = lost.max(pen.unwritten);
+        match written {
+            Ok(bytes) => Ok(TimelineReport { path, records: pen.records, lost, events, bytes }),
+            Err(error) => Err(error).with_context(|| {
+                format!("the trace {} is incomplete, {lost} records are lost", path.display())
+            }),
+        }
+    }
+}
+
+impl Drop for Timeline {
+    fn drop(&mut self) {
+        if self.writing.is_some() {
+            let _ = self.end();
+        }
+    }
+}
+
+impl fmt::Debug for Timeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Timeline({})", self.path.display())
     }
 }
 
-/// A slice of a track that is no thread's: what an event, or a lane, did from one time to another. It is recorded when it
-/// has ended, and put where it belongs by [`Tracks`](tracks::Tracks).
-pub(crate) struct Slice {
-    pub(crate) track: &'static str,
-    pub(crate) number: usize,
-    /// In nanoseconds, as the next two.
-    pub(crate) begin: u64,
-    pub(crate) end: u64,
-    pub(crate) now: u64,
+/// What became of a timeline. Prints as a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimelineReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Pieces in the file: slices, arrows, counters.
+    pub records: u64,
+    /// Records that there was no room for.
+    pub lost: u64,
+    /// Events in the file.
+    pub events: u64,
+    /// The size of the file, before it was packed.
+    pub bytes: u64,
 }
 
-impl Slice {
-    pub(crate) fn emit(&self, name: &str, event: Option<EventId>) {
-        let Self { track, number, begin, end, now } = *self;
-        let event = event.map(|event| event.0);
-        tracing::event!(
-            name: "slice", target: "asynchrotron", Level::INFO,
-            slice = name, track, number, begin, end, now, event
-        );
-    }
-}
-
-/// A span's name is fixed where it is made in the code; that of an algorithm is an argument of it, kept here.
-struct AlgorithmName(String);
-
-struct NameLayer;
-
-struct NameVisitor(Option<String>);
-
-impl tracing::field::Visit for NameVisitor {
-    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
-        if field.name() == "algorithm" {
-            self.0 = Some(value.to_owned());
-        }
-    }
-
-    fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
-}
-
-impl Layer<Registry> for NameLayer {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, Registry>) {
-        let mut visitor = NameVisitor(None);
-        attributes.record(&mut visitor);
-        if let (Some(name), Some(span)) = (visitor.0, ctx.span(id)) {
-            span.extensions_mut().insert(AlgorithmName(name));
-        }
+impl fmt::Display for TimelineReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, records, lost, events, bytes } = self;
+        let lost = match lost {
+            0 => "none lost".to_owned(),
+            lost => format!("{lost} LOST (fewer events, a window, or the level `light` lose none)"),
+        };
+        let megabytes = *bytes as f64 / 1e6;
+        writeln!(
+            f,
+            "  timeline: {events} events, {records} records, {lost}; {} ({megabytes:.1} MB)",
+            path.display()
+        )
     }
 }

@@ -192,6 +192,11 @@ impl<L> LanePool<L> {
         (state.lanes, state.idle.len())
     }
 
+    /// Tells pools apart: handles to the same pool give the same number, and no two pools do at the same time.
+    pub fn identity(&self) -> usize {
+        std::ptr::from_ref::<Shared<L>>(&self.shared).addr()
+    }
+
     /// How many are in line.
     pub fn waiting(&self) -> usize {
         self.shared.state.lock().line.len()

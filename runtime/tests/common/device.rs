@@ -53,8 +53,11 @@ pub struct Square {
     pub clock: Clock,
     pub lanes: LanePool<usize>,
     pub batches: Batches,
+    /// Their rows, padding included.
+    pub sizes: Arc<Mutex<Vec<usize>>>,
     pub fault: Option<Fault>,
     pub rows: fn(u64) -> usize,
+    pub bytes: fn(u64) -> usize,
 }
 
 impl Square {
@@ -64,8 +67,10 @@ impl Square {
             clock: clock.clone(),
             lanes: LanePool::new(0..lanes),
             batches: Arc::default(),
+            sizes: Arc::default(),
             fault: None,
             rows: |_| 1,
+            bytes: |_| 0,
         }
     }
 
@@ -94,6 +99,14 @@ impl Offload for Square {
         (self.rows)(number.0)
     }
 
+    fn bytes(&self, number: &Number) -> usize {
+        (self.bytes)(number.0)
+    }
+
+    fn lane_number(&self, lane: &usize) -> usize {
+        *lane
+    }
+
     fn lanes(&self) -> &LanePool<usize> {
         &self.lanes
     }
@@ -106,6 +119,7 @@ impl Offload for Square {
     ) -> impl Future<Output = Result<Vec<u64>, Failed>> + Send + 'static {
         let numbers: Vec<u64> = batch.iter().map(|number| number.0).collect();
         self.batches.lock().unwrap().push(numbers.clone());
+        self.sizes.lock().unwrap().push(rows);
         let failed = self.fault.as_ref().and_then(|fault| fault(&numbers));
         let sleep = self.clock.sleep(Duration::from_micros(50 + rows as u64));
         async move {

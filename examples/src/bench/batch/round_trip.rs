@@ -37,6 +37,10 @@ impl Offload for AtOnce {
         1
     }
 
+    fn lane_number(&self, (): &()) -> usize {
+        0
+    }
+
     fn lanes(&self) -> &LanePool<()> {
         &self.0
     }
