@@ -33,6 +33,7 @@ pub fn two_events() -> Sample {
         ("queued in batch", 40_000),
         ("awaiting lane", 45_000),
         ("on device", 70_000),
+        ("ready", 71_500),
         ("ready", 72_000),
         ("running", 130_000),
     ];

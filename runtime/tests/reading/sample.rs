@@ -82,6 +82,10 @@ impl Sample {
                 "queued in batch" | "awaiting lane" | "on device" => {
                     json!({"event": event, "batcher": "clue", "rows": 50})
                 }
+                // Until it is known that the batch has ended, and then until a worker comes.
+                "ready" if states.windows(2).any(|pair| pair[0] == (state, until) && pair[1].0 == state) => {
+                    json!({"event": event, "batcher": "clue"})
+                }
                 _ => json!({ "event": event }),
             };
             self.slice(SLOTS, 1000 + track, "state", state, (from, until), arguments);

@@ -199,7 +199,9 @@ impl Walk<'_> {
         if state.end_ns < self.now {
             return self.back_to(state.end_ns, Bound::Nothing);
         }
-        let bound = Bound::Algorithm(call.algorithm, state.kind, state.batcher);
+        // A call is as ready after a batch as after anything else.
+        let waits = matches!(state.kind, StateKind::Queued | StateKind::AwaitingLane | StateKind::OnDevice);
+        let bound = Bound::Algorithm(call.algorithm, state.kind, state.batcher.filter(|_| waits));
         if let Some(producer) = self.producer(state) {
             self.back_to(self.recording.calls[producer].end_ns, bound);
             self.waiting.push(producer);

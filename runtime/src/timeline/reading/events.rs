@@ -25,7 +25,8 @@ pub struct EventFigures {
     pub mean_ns: f64,
     /// How far the mean may be off by chance: its standard error.
     pub error_ns: f64,
-    /// The share of the slots that held an event, on average. Zero if the number of slots is not known, or events were left out.
+    /// The share of the slots that held an event, on average. Zero if that is not known: events were left out,
+    /// or it is a window of time.
     pub slots_in_use: f64,
 }
 
@@ -42,8 +43,9 @@ impl EventFigures {
             ns => 1e9 * (count * recording.job.every) as f64 / ns as f64,
         };
         let held: i64 = recording.events.iter().map(Event::life_ns).sum();
-        let slots_in_use = match (recording.job.every, recording.job.slots) {
-            (1, slots) => share(held, span_ns.saturating_mul(slots as i64)),
+        // Of events that were left out, or began before a window, nothing is known.
+        let slots_in_use = match (recording.job.every, &recording.job.window_s) {
+            (1, None) => share(held, span_ns.saturating_mul(recording.job.slots as i64)),
             _ => 0.0,
         };
         let (mean_ns, error_ns) = mean_and_error(lives.iter().copied());

@@ -189,19 +189,22 @@ pub enum StateKind {
     Ready,
     /// It waits for something else: a product, a timer, a device without a batcher.
     Suspended,
+    /// What it did was lost.
+    Lost,
     /// A state that this version does not know.
     Other,
 }
 
 impl StateKind {
     /// All of them, in the order of a call's life.
-    pub const ALL: [StateKind; 7] = [
+    pub const ALL: [StateKind; 8] = [
         StateKind::Running,
         StateKind::Queued,
         StateKind::AwaitingLane,
         StateKind::OnDevice,
         StateKind::Ready,
         StateKind::Suspended,
+        StateKind::Lost,
         StateKind::Other,
     ];
 
@@ -214,6 +217,7 @@ impl StateKind {
             StateKind::OnDevice => "on device",
             StateKind::Ready => "ready",
             StateKind::Suspended => "suspended",
+            StateKind::Lost => "lost",
             StateKind::Other => "other",
         }
     }

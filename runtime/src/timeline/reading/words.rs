@@ -37,7 +37,7 @@ impl Analysis {
             writeln!(f, "  one of {every} events was recorded: workers did more than is said here")?;
         }
         if let Some((start, length)) = window_s {
-            writeln!(f, "  recorded was a window of {length} s from {start} s on")?;
+            writeln!(f, "  only a window of time was recorded: {length} s from {start} s on")?;
         }
         let events = &self.events;
         write!(
