@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::event::OpenEvent;
+use super::event::{Arrow, OpenEvent};
 use super::item::{
     DEVICES, EVENTS, Item, JOB, LANES_FROM, OTHERS_FROM, SLOTS_FROM, Step, Track, Value, WORKERS,
     WORKERS_FROM, worker,
@@ -252,10 +252,8 @@ impl Assembler {
                 arguments: &arguments,
             });
         }
-        for (at, flow, is_end) in open.poll(poll) {
-            // An arrow that begins or ends at the very edge of its slice might miss it.
-            let (at, step) = if is_end { (poll.begin.midpoint(at), Step::End) } else { (at, Step::Start) };
-            sheet.put(&Item::Flow { track: thread, at, id: flow, step });
+        for Arrow { flow: id, at, step, .. } in open.poll(poll) {
+            sheet.put(&Item::Flow { track: thread, at, id, step });
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::assembler::Sheet;
-use super::item::{Item, Track, Value};
+use super::item::{Item, Step, Track, Value};
 use super::life::{Boarding, Call, PollTimes, Request};
 use super::record::{EventEnds, JobInfo, Outcome, Poll};
 use super::recorder::Note;
@@ -19,10 +19,19 @@ pub(super) struct OpenEvent {
     /// Of calls that have not ended: the node, and its place among the calls.
     open: Vec<(u32, usize)>,
     requests: Vec<Request>,
-    /// Ends of arrows whose polls have not ended: node, time, flow, whether it is the last end.
-    arrows: Vec<(u32, u64, u64, bool)>,
+    /// Ends of arrows whose polls have not ended.
+    arrows: Vec<Arrow>,
     /// The lane of each call.
     lanes: Vec<usize>,
+}
+
+/// The end of an arrow in a poll of an algorithm.
+#[derive(Clone, Copy)]
+pub(super) struct Arrow {
+    node: u32,
+    pub(super) flow: u64,
+    pub(super) at: u64,
+    pub(super) step: Step,
 }
 
 impl OpenEvent {
@@ -31,8 +40,8 @@ impl OpenEvent {
         OpenEvent { slot, event, begin, calls, open, requests, arrows, lanes }
     }
 
-    /// Adds a poll; gives the arrows that leave or reach it: when, which, and whether they end there.
-    pub(super) fn poll(&mut self, poll: &Poll) -> impl Iterator<Item = (u64, u64, bool)> + use<> {
+    /// Adds a poll; gives the arrows that leave or reach it.
+    pub(super) fn poll(&mut self, poll: &Poll) -> Vec<Arrow> {
         let known = self.open.iter().position(|(node, _)| *node == poll.node);
         let place = match known {
             // An event that is tried again begins its algorithms anew.
@@ -57,14 +66,24 @@ impl OpenEvent {
             call.failed = poll.outcome == Outcome::Failed;
             self.open.swap_remove(place);
         }
-        let (here, others) =
-            std::mem::take(&mut self.arrows).into_iter().partition(|(node, ..)| *node == poll.node);
+        let (mut here, others): (Vec<Arrow>, _) =
+            std::mem::take(&mut self.arrows).into_iter().partition(|arrow| arrow.node == poll.node);
         self.arrows = others;
-        let (begin, end) = (poll.begin, poll.end);
-        let here: Vec<_> = here;
-        here.into_iter()
-            .filter(move |&(_, at, ..)| (begin..=end).contains(&at))
-            .map(|(_, at, flow, is_end)| (at, flow, is_end))
+        // Of what was submitted elsewhere (in a task of the user's, say) nothing leads here.
+        here.retain(|arrow| (poll.begin..=poll.end).contains(&arrow.at));
+        let (begin, requests) = (poll.begin, &self.requests);
+        here.retain_mut(|arrow| {
+            if arrow.step == Step::Start {
+                return true;
+            }
+            let request = requests.iter().rev().find(|request| request.flow == arrow.flow);
+            let Some(last) = request.and_then(|request| request.boardings.last()) else { return true };
+            // At the very edge of a slice it might miss it; but it cannot come before its batch has ended.
+            arrow.at = begin.max(last.end).min(arrow.at).midpoint(arrow.at);
+            // Whoever ran while its batch did has not waited for it: Perfetto would turn the arrow around.
+            begin > last.begin
+        });
+        here
     }
 
     pub(super) fn abandon(&mut self, node: u32, at: u64) {
@@ -75,7 +94,8 @@ impl OpenEvent {
     }
 
     pub(super) fn submit(&mut self, request: Request) {
-        self.arrows.push((request.node, request.pushed, request.flow, false));
+        let Request { node, flow, pushed: at, .. } = request;
+        self.arrows.push(Arrow { node, flow, at, step: Step::Start });
         self.requests.push(request);
     }
 
@@ -91,7 +111,7 @@ impl OpenEvent {
             request.answered = at;
             land(request, ends);
         }
-        self.arrows.push((node, at, flow, true));
+        self.arrows.push(Arrow { node, flow, at, step: Step::End });
     }
 
     /// Looks up when the batches of requests ended, as far as they have.
