@@ -369,14 +369,13 @@ impl<O: Offload> Core<O> {
         loop {
             let run = self.offload.run_alone(request, padded, &tell);
             // When the device was done is not when that is noticed; but to know it costs an allocation.
-            let (ended, at) = match sightings.is_recorded() {
+            let (ended, woken) = match sightings.is_recorded() {
                 true => Stamped::new(run, clock).await,
-                false => {
-                    let ended = run.await;
-                    (ended, if lonely.has_travelled() { nanoseconds(clock) } else { 0 })
-                }
+                false => (run.await, 0),
             };
-            lonely.end(at, ended.is_err());
+            if lonely.has_travelled() {
+                lonely.end(woken, nanoseconds(clock), ended.is_err());
+            }
             match &ended {
                 Err(error) if self.offload.remedy(error) == Remedy::GiveBack => lanes_lost += 1,
                 _ => lanes_lost = LANES_LOST_MAX,

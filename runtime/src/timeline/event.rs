@@ -11,6 +11,15 @@ use super::recorder::Note;
 /// Polls of one call that are kept; what an algorithm does beyond is shown as one poll from the last of them to its end.
 const POLLS_KEPT: usize = 10_000;
 
+/// An end of an arrow whose poll has not ended.
+struct Arrow {
+    node: u32,
+    at: u64,
+    flow: u64,
+    /// Of the last end: when the request's batch ended, or 0.
+    landed: Option<u64>,
+}
+
 pub(super) struct OpenEvent {
     pub(super) slot: u32,
     pub(super) event: u64,
@@ -19,8 +28,7 @@ pub(super) struct OpenEvent {
     /// Of calls that have not ended: the node, and its place among the calls.
     open: Vec<(u32, usize)>,
     requests: Vec<Request>,
-    /// Ends of arrows whose polls have not ended: node, time, flow, whether it is the last end.
-    arrows: Vec<(u32, u64, u64, bool)>,
+    arrows: Vec<Arrow>,
     /// The lane of each call.
     lanes: Vec<usize>,
 }
@@ -32,6 +40,9 @@ impl OpenEvent {
     }
 
     /// Adds a poll; gives the arrows that leave or reach it: when, which, and whether they end there.
+    ///
+    /// An arrow that begins or ends at the very edge of its slice might miss it. So one that ends there does so before the request
+    /// was answered, but not before its batch was over: where a device computes on the worker that asks, all is in one poll.
     pub(super) fn poll(&mut self, poll: &Poll) -> impl Iterator<Item = (u64, u64, bool)> + use<> {
         let known = self.open.iter().position(|(node, _)| *node == poll.node);
         let place = match known {
@@ -58,13 +69,16 @@ impl OpenEvent {
             self.open.swap_remove(place);
         }
         let (here, others) =
-            std::mem::take(&mut self.arrows).into_iter().partition(|(node, ..)| *node == poll.node);
+            std::mem::take(&mut self.arrows).into_iter().partition(|arrow| arrow.node == poll.node);
         self.arrows = others;
         let (begin, end) = (poll.begin, poll.end);
         let here: Vec<_> = here;
-        here.into_iter()
-            .filter(move |&(_, at, ..)| (begin..=end).contains(&at))
-            .map(|(_, at, flow, is_end)| (at, flow, is_end))
+        here.into_iter().filter(move |arrow: &Arrow| (begin..=end).contains(&arrow.at)).map(
+            move |Arrow { at, flow, landed, .. }| match landed {
+                Some(landed) => (landed.clamp(begin, at).midpoint(at), flow, true),
+                None => (at, flow, false),
+            },
+        )
     }
 
     pub(super) fn abandon(&mut self, node: u32, at: u64) {
@@ -75,7 +89,8 @@ impl OpenEvent {
     }
 
     pub(super) fn submit(&mut self, request: Request) {
-        self.arrows.push((request.node, request.pushed, request.flow, false));
+        let (node, at, flow) = (request.node, request.pushed, request.flow);
+        self.arrows.push(Arrow { node, at, flow, landed: None });
         self.requests.push(request);
     }
 
@@ -87,11 +102,13 @@ impl OpenEvent {
     }
 
     pub(super) fn resume(&mut self, node: u32, flow: u64, at: u64, ends: &BTreeMap<u64, u64>) {
+        let mut landed = 0;
         if let Some(request) = self.requests.iter_mut().rev().find(|request| request.flow == flow) {
             request.answered = at;
             land(request, ends);
+            landed = request.boardings.last().map_or(0, |boarding| boarding.end);
         }
-        self.arrows.push((node, at, flow, true));
+        self.arrows.push(Arrow { node, at, flow, landed: Some(landed) });
     }
 
     /// Looks up when the batches of requests ended, as far as they have.
