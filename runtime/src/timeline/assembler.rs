@@ -11,6 +11,7 @@ use super::item::{
     DEVICES, EVENTS, Item, JOB, LANES_FROM, OTHERS_FROM, SLOTS_FROM, Step, Track, Value, WORKERS,
     WORKERS_FROM, worker,
 };
+use super::lane_track::LaneTrack;
 use super::life::{Boarding, Request};
 use super::record::{BatchEnds, EventEnds, JobInfo, Poll, Record, Submitted};
 use super::recorder::Note;
@@ -44,8 +45,7 @@ pub(super) struct Assembler {
     threads: HashMap<String, Track>,
     slots: BTreeMap<u32, OpenEvent>,
     slot_lanes: HashMap<u32, usize>,
-    /// The track of each lane, and where its last batch ends.
-    device_lanes: BTreeMap<(usize, u32), (Track, u64)>,
+    device_lanes: BTreeMap<(usize, u32), LaneTrack>,
     /// Per device: batches on it, and their bytes.
     on_device: Vec<(u64, u64)>,
     batch_ends: BTreeMap<u64, u64>,
@@ -271,7 +271,8 @@ impl Assembler {
 
     fn end_batch(&mut self, job: &JobInfo, batch: &BatchEnds, sheet: &mut dyn Sheet) {
         let Some(info) = job.batchers.get(batch.batcher as usize) else { return self.orphans += 1 };
-        let track = self.lane(job, info.device, batch.lane, sheet);
+        let lane = self.lane(job, info.device, batch.lane, sheet);
+        let (track, (begin, end)) = (lane.track, lane.place(batch.begin, batch.at));
         self.batch_ends.insert(batch.batch, batch.at);
         if self.batch_ends.len() > BATCHES_KEPT {
             self.batch_ends.pop_first();
@@ -290,13 +291,7 @@ impl Assembler {
         if batch.failed {
             arguments.push(("failed", Value::Flag(true)));
         }
-        // A lane is free before it is known that its batch has ended: the next may seem to begin a little earlier.
-        let last = self
-            .device_lanes
-            .get_mut(&(info.device, batch.lane))
-            .map(|(_, end)| std::mem::replace(end, batch.at));
-        let begin = batch.begin.max(last.unwrap_or(0)).min(batch.at);
-        let (end, name) = (batch.at, &*info.name);
+        let name = &*info.name;
         sheet.put(&Item::Slice {
             track,
             begin,
@@ -313,16 +308,15 @@ impl Assembler {
     }
 
     /// The track of a device's lane.
-    fn lane(&mut self, job: &JobInfo, device: usize, lane: u32, sheet: &mut dyn Sheet) -> Track {
+    fn lane(&mut self, job: &JobInfo, device: usize, lane: u32, sheet: &mut dyn Sheet) -> &mut LaneTrack {
         // Devices in order, with room for lanes that come later.
         let tid = LANES_FROM + (device as u32) * 100_000 + lane;
         let track = Track { pid: DEVICES, tid };
         self.device_lanes.entry((device, lane)).or_insert_with(|| {
             let name = format!("{} lane {lane}", job.devices[device].name);
             sheet.put(&Item::Thread { track, name: &name });
-            (track, 0)
-        });
-        track
+            LaneTrack::new(track)
+        })
     }
 
     fn count_in_flight(&self, at: u64, sheet: &mut dyn Sheet) {

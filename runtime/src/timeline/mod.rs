@@ -49,6 +49,7 @@ mod assembler;
 mod event;
 mod item;
 mod json;
+mod lane_track;
 mod life;
 mod output;
 mod pen;
@@ -184,7 +185,7 @@ impl Timeline {
         let (lost, events) = finished.map_err(|panic| {
             anyhow::anyhow!("writing the trace panicked: {}", crate::failure::panic_message(&*panic))
         })?;
-        let lost = lost.max(pen.unwritten);
+        let lost = lost + pen.unwritten;
         match written {
             Ok(bytes) => Ok(TimelineReport { path, records: pen.records, lost, events, bytes }),
             Err(error) => Err(error).with_context(|| {

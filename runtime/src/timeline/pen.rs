@@ -13,6 +13,8 @@ pub(super) struct Pen {
     encoder: Box<dyn Encoder>,
     buffer: Vec<u8>,
     output: Output,
+    /// Of the records, those that are in the buffer yet.
+    buffered: u64,
     pub(super) records: u64,
     /// Since the disk was full, or worse.
     pub(super) unwritten: u64,
@@ -20,12 +22,18 @@ pub(super) struct Pen {
 
 impl Pen {
     pub(super) fn new(encoder: Box<dyn Encoder>, output: Output) -> Self {
-        Pen { encoder, buffer: Vec::with_capacity(BLOCK + 4096), output, records: 0, unwritten: 0 }
+        let buffer = Vec::with_capacity(BLOCK + 4096);
+        Pen { encoder, buffer, output, buffered: 0, records: 0, unwritten: 0 }
     }
 
     fn write_block(&mut self) {
         let written = self.output.write(&self.buffer) && self.output.flush();
-        self.unwritten += u64::from(!written);
+        let buffered = std::mem::take(&mut self.buffered);
+        if !written {
+            // How much of the block came through is not known.
+            self.records -= buffered;
+            self.unwritten += buffered.max(u64::from(self.unwritten == 0));
+        }
         self.buffer.clear();
     }
 
@@ -51,6 +59,7 @@ impl Sheet for Pen {
         }
         self.encoder.put(item, &mut self.buffer);
         self.records += 1;
+        self.buffered += 1;
         if self.buffer.len() >= BLOCK {
             self.write_block();
         }

@@ -143,7 +143,7 @@ impl Writing {
         Ok(Writing { stop, handle })
     }
 
-    /// Writes what there is, and ends. Gives how many records were lost, and how many events were written.
+    /// Writes what there is, and ends. Gives how many records never came to the pen, and how many events were written.
     pub(super) fn finish(self) -> std::thread::Result<(u64, u64)> {
         self.stop.store(true, Ordering::Release);
         Thread::unpark(self.handle.thread());
@@ -255,6 +255,6 @@ impl Writer {
         ];
         let (track, at, category, name) = (JOB, self.assembler.last(), "job", "trace ends");
         sheet.put(&Item::Instant { track, at, category, name, arguments: &arguments });
-        (lost, events + failed)
+        (self.lost, events + failed)
     }
 }

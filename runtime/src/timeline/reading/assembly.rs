@@ -163,7 +163,7 @@ impl Assembly {
             closed: names.intern(arguments.text("closed").unwrap_or("unknown")),
             closed_ns: arguments.get("closed_us").nanoseconds().unwrap_or(begin_ns),
             held_ns: arguments.get("held_us").nanoseconds().unwrap_or_default(),
-            failed: arguments.text("failed").map(|cause| names.intern(cause)),
+            failed: arguments.get("failed").truth(),
             line,
         });
     }

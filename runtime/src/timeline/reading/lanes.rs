@@ -72,7 +72,7 @@ impl LaneFigures {
             name: lane.track.name.clone(),
             device: lane.device.clone(),
             batches: count,
-            failed: batches.iter().filter(|batch| batch.failed.is_some()).count() as u64,
+            failed: batches.iter().filter(|batch| batch.failed).count() as u64,
             mean_requests: mean_of(|batch| batch.requests),
             mean_rows: mean_of(|batch| batch.rows),
             mean_ns: mean(busy_ns as f64, count),

@@ -277,7 +277,7 @@ pub struct Batch {
     pub closed_ns: i64,
     /// How long its oldest request had waited then.
     pub held_ns: i64,
-    pub failed: Option<Name>,
+    pub failed: bool,
     pub line: u32,
 }
 
