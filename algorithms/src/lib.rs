@@ -10,5 +10,6 @@
 pub mod association_map;
 pub mod calorimeter;
 pub mod clue;
+mod sample;
 
 pub use association_map::AssociationMap;
