@@ -5,11 +5,13 @@
 //! | [`association_map`] | which elements belong to each key: the building block of all others |
 //! | [`clue`] | density-based clustering of points in a plane |
 //! | [`calorimeter`] | waveforms to showers, with a generator and its truth |
+//! | [`scouting`] | trigger words to τ leptons, with a generator and its truth |
 #![forbid(unsafe_code)]
 
 pub mod association_map;
 pub mod calorimeter;
 pub mod clue;
 mod sample;
+pub mod scouting;
 
 pub use association_map::AssociationMap;
