@@ -60,7 +60,7 @@ pub struct ClusterConfig {
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { density_radius: 0.15, seed_density_gev: 3.0, outlier_factor: 0.4 / 0.15, pt_gev_min: 5.0 }
+        Self { density_radius: 0.15, seed_density_gev: 3.0, outlier_factor: 2.666_666_7, pt_gev_min: 5.0 }
     }
 }
 
