@@ -7,7 +7,8 @@
 //! | 2 | [`candidate_points`], [CLUE](crate::clue) | [`Candidates`] → the cluster of each |
 //! | 3 | [`measure_clusters`] | [`Candidates`] → [`Clustering`] |
 //! | 4 | [`compute_features`] | [`Clustering`] → [`Features`] `[16][clusters]` |
-//! | 5 | [`tag_with_cuts`] | [`Features`] → [`Scores`] |
+//! | 5a | [`TauNetwork`], [`TauStep`] | [`Features`] → [`Scores`] |
+//! | 5b | [`tag_with_cuts`] | [`Features`] → [`Scores`] |
 //! | 6 | [`select_taus`] | [`Clusters`], [`Scores`] → [`Taus`] |
 //!
 //! [`Generator`] makes events with their truth, [`Quality`] compares.
@@ -54,7 +55,7 @@
 //! use asynchrotron_algorithms::scouting::*;
 //! use asynchrotron_devices::Offsets;
 //!
-//! let (config, cuts) = (ClusterConfig::default(), CutConfig::default());
+//! let (config, cuts, network) = (ClusterConfig::default(), CutConfig::default(), TauNetwork::trained());
 //! let generator = Generator::new(GeneratorConfig::default());
 //! let mut quality = Quality::default();
 //! for event in 0..300 {
@@ -63,12 +64,12 @@
 //!     let groups = clusterize(&config.clue(), &points, &Offsets::single(points.len()))?;
 //!     let clustering = measure_clusters(config.pt_gev_min, &candidates, groups.cluster());
 //!     let features = compute_features(&candidates, &clustering);
-//!     let scores = tag_with_cuts(&cuts, &features);
-//!     let taus = select_taus(5.0, &clustering.clusters, &scores);
+//!     let scores = network.evaluate(&features);
+//!     let taus = select_taus(0.0, &clustering.clusters, &scores);    // a probability of at least a half
 //!     assert!(taus.len() <= clustering.clusters.len());
-//!     quality.add(&truths, &clustering, &[("cuts", &scores)]);
+//!     quality.add(&truths, &clustering, &[("network", &scores), ("cuts", &tag_with_cuts(&cuts, &features))]);
 //! }
-//! assert!(quality.report().taggers[0].area > 0.6);
+//! assert!(quality.report().taggers[0].area > 0.9);
 //! println!("{quality}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -80,12 +81,14 @@ mod cuts;
 mod features;
 mod generator;
 mod matching;
+mod network;
 mod particle;
 mod quality;
 mod response;
 mod roc;
 mod scores;
 mod shower;
+mod tag;
 mod truth;
 mod truth_word;
 mod unpack;
@@ -98,10 +101,12 @@ pub use cuts::{CutConfig, tag_with_cuts};
 pub use features::{Feature, Features, compute_features};
 pub use generator::{Generator, GeneratorConfig};
 pub use matching::{Label, match_clusters};
+pub use network::TauNetwork;
 pub use particle::Particle;
 pub use quality::{Quality, QualityReport, TaggerReport};
 pub use roc::Roc;
 pub use scores::{Score, Scores, Tau, Taus, select_taus};
+pub use tag::{TauRequest, TauStep, side_by_side};
 pub use truth::{Origin, Truth, Truths};
 pub use truth_word::TruthWord;
 pub use unpack::{BunchCrossing, Frame, UnpackError, frame, unpack};

@@ -32,7 +32,7 @@ fn events_from_a_file_give_what_the_same_events_in_memory_give() {
     assert_eq!(headers(&words(&folder, "s.bin")).len(), 700);
     let file = folder.run("run scouting --input s.bin --output a.parquet --ordered");
     let memory = folder.run("run scouting --events 700 --seed 5 --output b.parquet --ordered");
-    for part in ["taus selected in 700 events", "area under ROC", "68 % half-width"] {
+    for part in ["taus selected in 700 events", "network: area under ROC", "cuts: area", "68 % half-width"] {
         assert!(file.assert_ok().summary().contains(part), "{file:#?}");
     }
     assert_eq!(file.summary(), memory.assert_ok().summary());
@@ -144,6 +144,16 @@ fn a_file_that_is_cut_short_says_so_and_gives_what_is_whole() {
 }
 
 #[test]
+fn the_cuts_can_be_chosen_instead_of_the_network() {
+    let folder = Folder::new();
+    let cuts = folder.run("run scouting --events 300 -P tagger=cuts -P lead-pt-min=8");
+    assert!(cuts.assert_ok().summary().contains("cuts: area"), "{cuts:#?}");
+    assert!(!cuts.stdout.contains("network") && !cuts.stdout.contains("\n  tag "), "{cuts:#?}");
+    let none = folder.run("run scouting --events 300 -P probability-min=1");
+    assert!(none.assert_ok().summary().starts_with("0 taus selected in 300 events\n"), "{none:#?}");
+}
+
+#[test]
 fn what_networks_learn_from_is_written_with_its_truth() {
     let folder = Folder::new();
     for what in ["scouting-features", "calorimeter-cells"] {
@@ -159,5 +169,8 @@ fn what_networks_learn_from_is_written_with_its_truth() {
 fn choices_that_make_no_sense_are_refused() {
     let folder = Folder::new();
     folder.run("run scouting -P dc=0 --events 1").assert_fails(2, &["density_radius = 0 must"]);
+    folder
+        .run("run scouting -P probability-min=2 --events 1")
+        .assert_fails(2, &["probability-min = 2 must lie"]);
     folder.run("run scouting -P outlier-factor=0.5 --events 1").assert_fails(2, &["be at least 1"]);
 }

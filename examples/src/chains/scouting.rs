@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asynchrotron::{Chain, Error, EventId, Result, source};
-use asynchrotron_algorithms::scouting::{
-    BunchCrossing, Clustering, Features, Quality, Scores, Taus, match_clusters,
-};
+use asynchrotron_algorithms::scouting::{BunchCrossing, Clustering, Features, Quality, Taus, match_clusters};
 
-use self::choices::{Choices, PARAMETERS};
-use self::steps::{cut_scores, extracted_features, generated, reconstruct_clusters, selected_taus, unpacked};
+use self::choices::{Choices, PARAMETERS, Tagger};
+use self::steps::{
+    assessed, cut_scores, extracted_features, generated, network_scores, reconstruct_clusters, selected_taus,
+    unpacked,
+};
 use super::{Generator as GeneratorRecipe, Recipe};
 use crate::io::{LabelledFeatures, ParquetSink, WordsFile, WordsSink, feature_rows, tau_rows};
 use crate::job::{Built, Job};
@@ -52,7 +53,7 @@ struct Seen {
 }
 
 fn build(settings: &Settings) -> Result<Built> {
-    let choices = Choices::of(settings.parameters());
+    let choices = Choices::of(settings.parameters())?;
     let mut chain = Chain::new(RECIPE.name);
     let words = match settings.input() {
         Some(_) => chain.source("words"),
@@ -62,7 +63,11 @@ fn build(settings: &Settings) -> Result<Built> {
     let clusters = reconstruct_clusters(&mut chain, crossing, &choices, settings)?;
     let features = extracted_features(&mut chain, crossing, clusters);
     let cuts = cut_scores(&mut chain, features, choices.cuts);
-    let taus = selected_taus(&mut chain, clusters, cuts, choices.score_min);
+    let network = match choices.tagger {
+        Tagger::Network => Some(network_scores(&mut chain, features, settings)?),
+        Tagger::Cuts => None,
+    };
+    let taus = selected_taus(&mut chain, clusters, network.unwrap_or(cuts), choices.score_min);
 
     let seen = Arc::new(Mutex::new(Seen::default()));
     let counted = seen.clone();
@@ -72,15 +77,7 @@ fn build(settings: &Settings) -> Result<Built> {
         seen.taus += taus.len() as u64;
         Ok(())
     });
-    let quality = chain.algorithm(
-        "assess",
-        (crossing, clusters, cuts),
-        async |crossing: Arc<BunchCrossing>, clusters: Arc<Clustering>, cuts: Arc<Scores>| {
-            let mut quality = Quality::default();
-            quality.add(&crossing.truths, &clusters, &[("cuts", &cuts)]);
-            Ok::<_, Error>(quality)
-        },
-    );
+    let quality = assessed(&mut chain, crossing, clusters, network, cuts);
     let merged = seen.clone();
     chain.sink("quality", quality, move |_: EventId, quality: Arc<Quality>| {
         merged.lock().unwrap_or_else(PoisonError::into_inner).quality.merge(&quality);
@@ -146,7 +143,7 @@ fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
 /// The features are those of a job with the default parameters.
 fn generate_features(events: u64, seed: u64, path: &Path) -> Result<Job> {
     let settings = Settings::defaults(&RECIPE)?;
-    let choices = Choices::of(settings.parameters());
+    let choices = Choices::of(settings.parameters())?;
     let mut chain = Chain::new("generate-scouting-features");
     let words = generated(&mut chain, seed);
     let crossing = unpacked(&mut chain, words);

@@ -1,11 +1,21 @@
 //! What the user may choose of the chain `scouting`, and [`Choices`]: what was chosen.
 
+use asynchrotron::Result;
 use asynchrotron_algorithms::scouting::{ClusterConfig, CutConfig};
 
-use crate::options::{Parameter, Values};
+use crate::error::usage;
+use crate::options::{Kind, Parameter, Values};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "tagger",
+        kind: Kind::Choice(&["network", "cuts"]),
+        default: "network",
+        unit: "",
+        doc: "what tells taus from jets",
+    },
     Parameter::batches("clusterize-batch"),
+    Parameter::batches("tag-batch"),
     Parameter::number("dc", "0.15", "ΔR", "CLUE: radius within which candidates add to each other's density"),
     Parameter::number("rhoc", "3", "GeV", "CLUE: least density of a seed"),
     Parameter::number(
@@ -15,6 +25,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "CLUE: radius within which a candidate looks for its nearest higher",
     ),
     Parameter::number("cluster-pt-min", "5", "GeV", "least pT of a cluster"),
+    Parameter::number("probability-min", "0.5", "", "network: least probability of a tau, 0 to 1"),
     Parameter::number("charged-max", "3", "", "cuts: the most charged candidates of a cluster"),
     Parameter::number("candidates-max", "6", "", "cuts: the most candidates of a cluster"),
     Parameter::number("isolation-max", "0.5", "", "cuts: the greatest pT around a cluster, over its own"),
@@ -24,12 +35,21 @@ pub(super) const PARAMETERS: &[Parameter] = &[
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Choices {
     pub(super) clusters: ClusterConfig,
+    pub(super) tagger: Tagger,
     pub(super) cuts: CutConfig,
+    /// What a τ scores at least.
     pub(super) score_min: f32,
 }
 
+/// What tells τ leptons from jets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Tagger {
+    Network,
+    Cuts,
+}
+
 impl Choices {
-    pub(super) fn of(parameters: &Values) -> Self {
+    pub(super) fn of(parameters: &Values) -> Result<Self> {
         let number = |name| parameters.number(name);
         let clusters = ClusterConfig {
             density_radius: number("dc"),
@@ -42,7 +62,16 @@ impl Choices {
             candidates_max: number("candidates-max"),
             isolation_max: number("isolation-max"),
         };
-        Choices { clusters, cuts, score_min: number("lead-pt-min") }
+        let probability = number("probability-min");
+        if !(0.0..=1.0).contains(&probability) {
+            return Err(usage!("probability-min = {probability} must lie in 0 to 1"));
+        }
+        let (tagger, score_min) = if parameters.text("tagger") == Some("cuts") {
+            (Tagger::Cuts, number("lead-pt-min"))
+        } else {
+            (Tagger::Network, (probability / (1.0 - probability)).ln())
+        };
+        Ok(Choices { clusters, tagger, cuts, score_min })
     }
 }
 
@@ -52,7 +81,12 @@ mod tests {
 
     #[test]
     fn the_defaults_of_the_table_are_those_of_the_algorithms() {
-        let choices = Choices::of(&Values::defaults("parameter", PARAMETERS));
+        let mut parameters = Values::defaults("parameter", PARAMETERS);
+        let choices = Choices::of(&parameters).unwrap();
         assert_eq!((choices.clusters, choices.cuts), (ClusterConfig::default(), CutConfig::default()));
+        assert_eq!((choices.tagger, choices.score_min), (Tagger::Network, 0.0));
+        parameters.set_text("tagger", "cuts").unwrap();
+        let choices = Choices::of(&parameters).unwrap();
+        assert_eq!((choices.tagger, choices.score_min), (Tagger::Cuts, 5.0));
     }
 }

@@ -6,9 +6,10 @@ use asynchrotron::anyhow::Context as _;
 use asynchrotron::{Chain, Error, Handle, Result};
 use asynchrotron_algorithms::clue::{Clue, ClueResult};
 use asynchrotron_algorithms::scouting::{
-    BunchCrossing, Clustering, CutConfig, Features, Generator, GeneratorConfig, Scores, Taus,
-    candidate_points, compute_features, measure_clusters, select_taus, tag_with_cuts, unpack,
+    BunchCrossing, Clustering, CutConfig, Features, Generator, GeneratorConfig, Quality, Scores, TauNetwork,
+    TauStep, Taus, candidate_points, compute_features, measure_clusters, select_taus, tag_with_cuts, unpack,
 };
+use asynchrotron_devices::OnDevice;
 
 use super::choices::Choices;
 use crate::device;
@@ -76,6 +77,18 @@ pub(super) fn extracted_features(
     )
 }
 
+/// Features → scores of the network. Another way to run it is another batcher of the same requests and replies.
+pub(super) fn network_scores(
+    chain: &mut Chain,
+    features: Handle<Features>,
+    settings: &Settings,
+) -> Result<Handle<Scores>> {
+    let device = device::select(settings)?;
+    let batches = settings.batches("tag-batch", &*device);
+    let network = OnDevice::batcher(TauStep::new(TauNetwork::trained()), device, batches);
+    Ok(chain.offload("tag", (features,), &network))
+}
+
 /// Features → scores of the cuts.
 pub(super) fn cut_scores(chain: &mut Chain, features: Handle<Features>, cuts: CutConfig) -> Handle<Scores> {
     chain.algorithm("cut", (features,), move |features: Arc<Features>| async move {
@@ -97,4 +110,39 @@ pub(super) fn selected_taus(
             Ok::<_, Error>(select_taus(score_min, &clusters.clusters, &scores))
         },
     )
+}
+
+/// What the taggers found, against the truth. The cuts are always among them, to compare with.
+pub(super) fn assessed(
+    chain: &mut Chain,
+    crossing: Handle<BunchCrossing>,
+    clusters: Handle<Clustering>,
+    network: Option<Handle<Scores>>,
+    cuts: Handle<Scores>,
+) -> Handle<Quality> {
+    let assess = |crossing: &BunchCrossing, clusters: &Clustering, taggers: &[(&'static str, &Scores)]| {
+        let mut quality = Quality::default();
+        quality.add(&crossing.truths, clusters, taggers);
+        quality
+    };
+    match network {
+        None => chain.algorithm(
+            "assess",
+            (crossing, clusters, cuts),
+            move |crossing: Arc<BunchCrossing>, clusters: Arc<Clustering>, cuts: Arc<Scores>| async move {
+                Ok::<_, Error>(assess(&crossing, &clusters, &[("cuts", &cuts)]))
+            },
+        ),
+        Some(network) => chain.algorithm(
+            "assess",
+            (crossing, clusters, network, cuts),
+            move |crossing: Arc<BunchCrossing>,
+                  clusters: Arc<Clustering>,
+                  network: Arc<Scores>,
+                  cuts: Arc<Scores>| async move {
+                let taggers = [("network", &*network), ("cuts", &*cuts)];
+                Ok::<_, Error>(assess(&crossing, &clusters, &taggers))
+            },
+        ),
+    }
 }
