@@ -51,7 +51,7 @@ impl OnnxDevice {
             capability: Capability {
                 description: format!(
                     "ONNX Runtime {}, sessions on {lanes} lanes ({}, loaded in {:.1?})",
-                    version(),
+                    version(&library.path),
                     library.path.display(),
                     library.load
                 ),

@@ -43,7 +43,7 @@ fn load() -> Result<Library, String> {
     let built = option_env!("ASYNCHROTRON_ONNXRUNTIME").map(PathBuf::from);
     let path = find(named, [beside, built].into_iter().flatten())?;
     let begin = Instant::now();
-    let builder = ort::init_from(&path).map_err(|error| one_line(&error))?;
+    let builder = ort::init_from(&path).map_err(|error| load_error(&error))?;
     let environment = builder
         .with_name("asynchrotron")
         .with_telemetry(false)
@@ -74,10 +74,18 @@ fn find(named: Option<PathBuf>, places: impl Iterator<Item = PathBuf>) -> Result
     Err(format!("no library at {}", looked.join(" or ")))
 }
 
-/// The version, as the library says it.
-pub(super) fn version() -> &'static str {
-    let branch = ort::info().split("git-branch=").nth(1).and_then(|rest| rest.split(',').next());
-    branch.map_or("of unknown version", |branch| branch.trim_start_matches("rel-"))
+/// The version, as the file's name says it: the library's own answer cannot be asked for.
+pub(super) fn version(library: &Path) -> String {
+    let name = library.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.split(|c: char| !(c.is_ascii_digit() || c == '.')).map(|part| part.trim_matches('.'));
+    number.filter(|part| part.contains('.')).next_back().unwrap_or("1.31 or later").to_owned()
+}
+
+/// Why the system does not load it.
+fn load_error(error: &ort::LoadDynamicError) -> String {
+    let ort::LoadDynamicError::Dlopen { error, path } = error else { return one_line(error) };
+    let why = std::error::Error::source(error).map_or_else(|| one_line(error), |source| one_line(&source));
+    format!("{} cannot be loaded: {why}", path.display())
 }
 
 /// An error without line breaks.
@@ -88,6 +96,14 @@ pub(super) fn one_line(error: &dyn std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_in_the_name() {
+        let version = |name: &str| version(&Path::new("/lib/1.2.3").join(name));
+        assert_eq!(version("libonnxruntime.so.1.31.1"), "1.31.1");
+        assert_eq!(version("libonnxruntime.1.31.1.dylib"), "1.31.1");
+        assert_eq!(version("libonnxruntime.so"), "1.31 or later");
+    }
 
     #[test]
     fn what_the_user_named_is_taken_or_complained_about_and_nothing_else_is_looked_for() {
