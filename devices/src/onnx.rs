@@ -16,10 +16,17 @@
 //!
 //! # Bits
 //!
-//! What a row gives does not depend on the rows beside it. It may depend on *how many* there are: the library's matrix product
-//! takes other paths for other numbers of rows, which add in another order, and the last bits differ (for networks of 10 to 512 wide
-//! layers, by 1e-6 of the largest output at most). Where bits matter, use batches whose rows are the same in each run:
-//! [`Fixed`](asynchrotron::batch::BatchPolicy::Fixed), or [one allowed size](ModelConfig::sizes).
+//! What a row gives does not depend on what the rows beside it hold. The last bits may depend on how many there are, and on the
+//! place of a row among them, where an operator takes the last few numbers of a piece of memory in another way than those before
+//! (`tests/onnx_bits.rs`; one thread per session, ONNX Runtime 1.31.1, AMD EPYC):
+//!
+//! | operators | depends on the number of rows | on the place |
+//! |---|---|---|
+//! | dense layers (`Gemm`, `MatMul` with the weights on the right, `transA` or not), convolutions, `Relu`, `Sigmoid`, `Tanh`, `Softmax` | no | no |
+//! | `MatMul` with the weights on the left, `[feature][row]` | one row differs from several, by 1e-6 | no |
+//! | `Softplus`, `Elu`, `Log`, `Sin` | by 1e-7 | by 1e-7 |
+//!
+//! Where such bits matter, use batches whose events do not depend on chance: [`Fixed`](asynchrotron::batch::BatchPolicy::Fixed).
 //!
 //! | file | noun |
 //! |---|---|

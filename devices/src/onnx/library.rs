@@ -77,8 +77,9 @@ fn find(named: Option<PathBuf>, places: impl Iterator<Item = PathBuf>) -> Result
 /// The version, as the file's name says it: the library's own answer cannot be asked for.
 pub(super) fn version(library: &Path) -> String {
     let name = library.file_name().unwrap_or_default().to_string_lossy();
-    let number = name.split(|c: char| !(c.is_ascii_digit() || c == '.')).map(|part| part.trim_matches('.'));
-    number.filter(|part| part.contains('.')).next_back().unwrap_or("1.31 or later").to_owned()
+    let mut numbers =
+        name.split(|c: char| !(c.is_ascii_digit() || c == '.')).map(|part| part.trim_matches('.'));
+    numbers.rfind(|part| part.contains('.')).unwrap_or("1.31 or later").to_owned()
 }
 
 /// Why the system does not load it.

@@ -46,14 +46,14 @@ pub(super) fn signature(
 fn agree(source: &ModelSource, what: &str, declared: &Port, outlet: &Outlet) -> Result<Port, ModelError> {
     let found = || mismatch(source, what, outlet.name(), declared.to_string(), describe(outlet.dtype()));
     let (element, shape) = tensor(source, what, outlet)?;
-    // The row's place is free, or fixed; the others may be free as well.
+    // The row's place is free, or else nothing is.
     let wanted = declared.shape(0);
     let row = match declared.order() {
         Order::RowFeature => 0,
         Order::FeatureRow => wanted.len() - 1,
     };
     let agrees = |(index, (&wanted, &found)): (usize, (&usize, &i64))| {
-        index == row || found < 0 || usize::try_from(found) == Ok(wanted)
+        index == row || (found < 0 && shape[row] < 0) || usize::try_from(found) == Ok(wanted)
     };
     let same = element == declared.element()
         && shape.len() == wanted.len()
