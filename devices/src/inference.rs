@@ -10,7 +10,7 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | `block.rs`, `any_block.rs` | [`Block`], [`AnyBlock`], [`Blocks`]: rows as one piece of memory |
+//! | `block.rs`, `packing.rs`, `any_block.rs` | [`Block`], [`AnyBlock`], [`Blocks`]: rows as one piece of memory |
 //! | `signature.rs` | [`Signature`], [`Port`]: names, types and shapes |
 //! | `request.rs` | [`ModelRequest`]: what an event asks; [`Rows`], [`Inputs`] |
 //! | `step.rs` | [`Inference`]: the step |
@@ -30,6 +30,7 @@ mod any_block;
 mod block;
 mod error;
 mod mlp;
+mod packing;
 mod request;
 mod signature;
 mod step;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::any_block::BlockElement;
+use super::packing::Packing;
 use crate::columns::{Element, TensorError};
 use crate::{Columns, Offsets};
 
@@ -49,19 +50,22 @@ pub struct Block<T: 'static> {
 #[derive(Clone)]
 enum Values<T: 'static> {
     Own(Vec<T>),
-    /// A packed collection's own memory.
-    Lent(Arc<dyn Lent<T>>),
+    /// A collection's own memory: all of a packed one, or a column.
+    Lent(Arc<dyn Lent<T>>, Option<usize>),
 }
 
 /// A collection that lends its memory.
 trait Lent<T>: Send + Sync {
-    fn values(&self) -> &[T];
+    fn values(&self, column: Option<usize>) -> &[T];
 }
 
 impl<T: Element, C: Columns> Lent<T> for C {
-    fn values(&self) -> &[T] {
-        // Was one when it was lent, and cannot have changed since.
-        self.tensor::<T>().map_or(&[], |tensor| tensor.values())
+    fn values(&self, column: Option<usize>) -> &[T] {
+        match column {
+            // Was a tensor when it was lent, and cannot have changed since.
+            None => self.tensor::<T>().map_or(&[], |tensor| tensor.values()),
+            Some(column) => self.buffer().column(self.layout(), column),
+        }
     }
 }
 
@@ -89,7 +93,27 @@ impl<T: BlockElement> Block<T> {
         T: Element,
     {
         let [features, rows] = collection.tensor::<T>()?.shape();
-        Ok(Self { order: Order::FeatureRow, rows, features, values: Values::Lent(collection) })
+        Ok(Self { order: Order::FeatureRow, rows, features, values: Values::Lent(collection, None) })
+    }
+
+    /// One column's own memory as one feature, without a copy: for models with an input per column.
+    ///
+    /// # Errors
+    /// [`TensorError::Type`] if the column has another type.
+    ///
+    /// # Panics
+    /// If there is no such column.
+    pub fn lent_column<C: Columns>(collection: Arc<C>, column: usize) -> Result<Self, TensorError>
+    where
+        T: Element,
+    {
+        let crate::columns::Column { name, element } = C::SCHEMA[column];
+        if element != T::TYPE {
+            return Err(TensorError::Type { name, found: element, wanted: T::TYPE });
+        }
+        let rows = collection.layout().rows();
+        let values = Values::Lent(collection, Some(column));
+        Ok(Self { order: Order::FeatureRow, rows, features: 1, values })
     }
 
     /// Puts columns of collections side by side: of each part the given columns, as many rows as there are, and zeros up to
@@ -101,40 +125,21 @@ impl<T: BlockElement> Block<T> {
     where
         T: Element,
     {
-        let features = columns.len();
-        let column = |part: &&C, index: usize| -> Range<usize> {
-            assert_eq!(C::SCHEMA[index].element, T::TYPE, "the type of column {}", C::SCHEMA[index].name);
-            part.layout().range(index)
-        };
-        let mut values = Vec::with_capacity(rows * features);
-        match order {
-            Order::FeatureRow => {
-                for (feature, &index) in columns.iter().enumerate() {
-                    for part in parts {
-                        let bytes = &part.as_bytes()[column(part, index)];
-                        values.extend_from_slice(bytemuck::cast_slice(bytes));
-                    }
-                    let end = (feature + 1) * rows;
-                    assert!(values.len() <= end, "more than {rows} rows");
-                    values.resize(end, T::default());
-                }
-            }
-            Order::RowFeature => {
-                for part in parts {
-                    let bytes = part.as_bytes();
-                    let columns: Vec<&[T]> = columns
-                        .iter()
-                        .map(|&index| bytemuck::cast_slice(&bytes[column(part, index)]))
-                        .collect();
-                    for row in 0..part.layout().rows() {
-                        values.extend(columns.iter().map(|column| column[row]));
-                    }
-                }
-                assert!(values.len() <= rows * features, "more than {rows} rows");
-                values.resize(rows * features, T::default());
-            }
+        for &index in columns {
+            let column = C::SCHEMA[index];
+            assert_eq!(column.element, T::TYPE, "the type of column {}", column.name);
         }
-        Self::new(order, rows, features, values)
+        let mut packing = Packing::new(order, rows, columns.len());
+        let mut ranges = Vec::with_capacity(C::SCHEMA.len());
+        for part in parts {
+            ranges.clear();
+            ranges.extend(part.layout().ranges());
+            let bytes = part.as_bytes();
+            packing.add_columns(part.layout().rows(), |feature| {
+                bytemuck::cast_slice(&bytes[ranges[columns[feature]].clone()])
+            });
+        }
+        packing.into_block()
     }
 
     /// Puts blocks of as many features side by side, and zeros up to `rows`.
@@ -142,37 +147,16 @@ impl<T: BlockElement> Block<T> {
     /// # Panics
     /// If a part has not `features` features, or if the parts have more than `rows` rows.
     pub fn concat(parts: &[&Self], features: usize, order: Order, rows: usize) -> Self {
-        let together: usize = parts.iter().map(|part| part.rows).sum();
         assert!(parts.iter().all(|part| part.features == features), "all parts have {features} features");
-        assert!(together <= rows, "more than {rows} rows");
-        let mut values = Vec::with_capacity(rows * features);
-        match order {
-            Order::FeatureRow => {
-                for feature in 0..features {
-                    for part in parts {
-                        match part.order {
-                            Order::FeatureRow => values.extend_from_slice(part.feature(feature)),
-                            Order::RowFeature => {
-                                values.extend((0..part.rows).map(|row| part.get(row, feature)));
-                            }
-                        }
-                    }
-                    values.resize((feature + 1) * rows, T::default());
-                }
-            }
-            Order::RowFeature => {
-                for part in parts {
-                    match part.order {
-                        Order::RowFeature => values.extend_from_slice(part.values()),
-                        Order::FeatureRow => (0..part.rows).for_each(|row| {
-                            values.extend((0..features).map(|feature| part.get(row, feature)));
-                        }),
-                    }
-                }
-                values.resize(rows * features, T::default());
+        let mut packing = Packing::new(order, rows, features);
+        for part in parts {
+            let (values, rows) = (part.values(), part.rows);
+            match part.order {
+                Order::FeatureRow => packing.add_columns(rows, |feature| &values[feature * rows..][..rows]),
+                Order::RowFeature => packing.add_rows(rows, values),
             }
         }
-        Self::new(order, rows, features, values)
+        packing.into_block()
     }
 
     /// Which index is the outer one.
@@ -194,7 +178,7 @@ impl<T: BlockElement> Block<T> {
     pub fn values(&self) -> &[T] {
         match &self.values {
             Values::Own(values) => values,
-            Values::Lent(collection) => collection.values(),
+            Values::Lent(collection, column) => collection.values(*column),
         }
     }
 
@@ -261,7 +245,7 @@ impl<T: BlockElement> Block<T> {
     pub fn into_values(self) -> Vec<T> {
         match self.values {
             Values::Own(values) => values,
-            Values::Lent(collection) => collection.values().to_vec(),
+            Values::Lent(collection, column) => collection.values(column).to_vec(),
         }
     }
 }
