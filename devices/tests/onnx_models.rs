@@ -177,7 +177,14 @@ fn a_packed_collection_that_is_a_batch_by_itself_is_not_copied() {
     assert_eq!(block.values().as_ptr(), collection.energy().as_ptr());
     assert_eq!(block, Block::pack(&[&*collection], &[0, 1, 2], Order::FeatureRow, 4));
     assert!(Block::<f32>::lent(shapes(&mut Numbers(1), 4, false)).is_err());
-    assert!(Block::<i32>::lent(collection).is_err());
+    assert!(Block::<i32>::lent(collection.clone()).is_err());
+    for packed in [true, false] {
+        let collection = shapes(&mut Numbers(1), 4, packed);
+        let width = Block::<f32>::lent_column(collection.clone(), 1).unwrap();
+        assert_eq!((width.rows(), width.features(), width.values()), (4, 1, collection.width()));
+        assert_eq!(width.values().as_ptr(), collection.width().as_ptr());
+        assert!(Block::<i32>::lent_column(collection, 1).is_err());
+    }
 }
 
 /// Inputs of four types, among them several dimensions, and outputs of three: `sum` = x + table[index] + |pixels| where `use`,

@@ -28,17 +28,19 @@ pub(super) fn models() -> Vec<Model> {
             name: "CNN 2×30×36",
             source: ModelSource::from_bytes("CNN 2×30×36", condensation()),
             order: Order::RowFeature,
-            features: 2 * HEIGHT * WIDTH,
+            features: CELLS,
         },
     ]
 }
 
 const HEIGHT: usize = 30;
 const WIDTH: usize = 36;
+/// The numbers of each row of [`condensation`].
+pub(super) const CELLS: usize = 2 * HEIGHT * WIDTH;
 
-/// The shape of a network for object condensation: images of energies and times, three convolutions of 3 × 3, and for each cell a
+/// The shape of a network for object condensation, with the input `cells`: images of energies and times, three convolutions of 3 × 3, and for each cell a
 /// charge, two coordinates and an energy.
-fn condensation() -> Vec<u8> {
+pub(super) fn condensation() -> Vec<u8> {
     let image = |name, channels| Port::new::<f32>(name, Order::RowFeature, &[channels, HEIGHT, WIDTH]);
     let mut draft = ModelDraft::new().input(&image("cells", 2));
     let mut last = "cells".to_owned();
