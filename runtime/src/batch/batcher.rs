@@ -585,6 +585,10 @@ impl<O: Offload> Crowd for Core<O> {
         DeviceInfo { name, identity: lanes.identity() }
     }
 
+    fn queue(&self) -> View {
+        self.queue.view()
+    }
+
     fn report(&self) -> BatcherReport {
         let name = self.offload.name();
         lock(&self.tally).report(name, &self.config)
