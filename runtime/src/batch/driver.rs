@@ -33,7 +33,7 @@ use super::offload::{Offload, Remedy, Trouble};
 use super::stamp::Stamped;
 use crate::failure::panic_message;
 use crate::lock::lock;
-use crate::timeline::{BatchEnds, Record};
+use crate::timeline::{BatchEnds, Record, Recorder};
 
 /// With so many lanes a request may die before it is taken for what kills them.
 pub(super) const LANES_LOST_MAX: u32 = 3;
@@ -315,7 +315,7 @@ impl<O: Offload> Run<O> {
             closed: self.closed_at,
             oldest,
             // Nobody's, if it is not recorded.
-            batch: recorder.map_or(0, |recorder| recorder.batch()),
+            batch: recorder.map_or(0, Recorder::batch),
             batcher: self.job.index as u32,
             lane: lane as u32,
             requests: part.len() as u32,

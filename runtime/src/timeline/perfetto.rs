@@ -148,7 +148,7 @@ impl PerfettoProtobuf {
             match counted {
                 // Every event has a name of its own: too many to be kept.
                 Some(counted) => {
-                    bytes(&mut event, track_event::PLAIN_NAME, format!("{name} {counted}").as_bytes())
+                    bytes(&mut event, track_event::PLAIN_NAME, format!("{name} {counted}").as_bytes());
                 }
                 None => number(&mut event, track_event::NAME, self.intern(Kind::Name, name, &mut interned)),
             }
