@@ -6,6 +6,7 @@ mod machine;
 mod overhead;
 mod scale;
 mod suspend;
+mod trace;
 
 use asynchrotron::Result;
 
@@ -13,8 +14,13 @@ use asynchrotron::Result;
 pub(crate) type Benchmark = fn(json: bool) -> Result<()>;
 
 /// The benchmarks by name.
-pub(crate) const BENCHMARKS: &[(&str, Benchmark)] =
-    &[("batch", batch::run), ("overhead", overhead::run), ("scale", scale::run), ("suspend", suspend::run)];
+pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[
+    ("batch", batch::run),
+    ("overhead", overhead::run),
+    ("scale", scale::run),
+    ("suspend", suspend::run),
+    ("trace", trace::run),
+];
 
 /// Runs a benchmark.
 pub(crate) fn run(name: &str, json: bool) -> Result<()> {
