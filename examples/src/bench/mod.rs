@@ -10,6 +10,7 @@ mod onnx;
 mod overhead;
 mod scale;
 mod suspend;
+mod trace;
 
 use asynchrotron::Result;
 
@@ -26,6 +27,7 @@ pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[
     ("overhead", overhead::run),
     ("scale", scale::run),
     ("suspend", suspend::run),
+    ("trace", trace::run),
 ];
 
 /// Runs a benchmark.

@@ -19,7 +19,7 @@ const REPEATS: usize = 5;
 const RUN: Duration = Duration::from_millis(400);
 
 #[derive(Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     /// One algorithm that spins for so many microseconds.
     One(u64),
     /// One algorithm that suspends once, and is woken when the worker has nothing else to do.
@@ -30,7 +30,7 @@ enum Shape {
     FanOut(usize),
 }
 
-const SHAPES: [(&str, Shape); 5] = [
+pub(super) const SHAPES: [(&str, Shape); 5] = [
     ("one_0us", Shape::One(0)),
     ("one_5us", Shape::One(5)),
     ("one_suspending", Shape::Suspending),
@@ -53,7 +53,7 @@ fn spinning(work: Duration) -> impl Fn(Arc<u64>) -> std::future::Ready<Result<u6
 }
 
 impl Shape {
-    fn algorithms(self) -> usize {
+    pub(super) fn algorithms(self) -> usize {
         match self {
             Shape::One(_) | Shape::Suspending => 1,
             Shape::Chain(n) | Shape::FanOut(n) => n,
@@ -61,7 +61,7 @@ impl Shape {
     }
 
     /// Source → this shape → sequential sink. If there is a gate, the last algorithm waits at it.
-    fn build(self, gate: Option<Arc<Gate>>) -> Chain {
+    pub(super) fn build(self, gate: Option<Arc<Gate>>) -> Chain {
         let mut chain = Chain::new("overhead");
         let x = chain.source::<u64>("source");
         let mut last = x;
@@ -114,7 +114,7 @@ impl Shape {
 }
 
 /// Holds all events back until the last of them has come, and then looks how much memory they take.
-struct Gate {
+pub(super) struct Gate {
     expected: usize,
     arrived: AtomicUsize,
     open: Semaphore,

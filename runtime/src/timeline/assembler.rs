@@ -187,7 +187,7 @@ impl Assembler {
             }
             Record::BatchBegins { at, batcher, lane, requests, bytes } => {
                 let Some(info) = job.batchers.get(batcher as usize) else { return self.orphans += 1 };
-                self.lane(&job, info.device, lane, sheet);
+                self.lane(&job, info.device, lane, sheet).begin(at);
                 let name = format!("batch size {}", info.name);
                 sheet.put(&Item::Counter { pid: DEVICES, at, name: &name, value: requests.into() });
                 self.count_on_device(&job, info.device, at, (1, bytes as i64), sheet);
