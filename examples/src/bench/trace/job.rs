@@ -16,11 +16,11 @@ use crate::bench::overhead::SHAPES;
 const JOB: &str = "ASYNCHROTRON_BENCH_TRACE";
 
 /// Events between two pauses, and how long a pause is: the writer of the timeline catches up, so that nothing is lost.
-const BURST: u64 = 400;
-const PAUSE: Duration = Duration::from_millis(40);
+const BURST: u64 = 300;
+const PAUSE: Duration = Duration::from_millis(30);
 /// Bursts before the first that counts: memory is touched, code is warm.
 const WARM_UP: u64 = 2;
-const BURSTS: u64 = 12;
+const BURSTS: u64 = 10;
 
 /// Polls of the algorithm that suspends, less one.
 pub(super) const YIELDS: u64 = 16;
@@ -54,7 +54,7 @@ pub(super) struct Job {
 pub(super) struct Told {
     pub(super) events: u64,
     pub(super) seconds: f64,
-    /// CPU time of the only worker per event, in the bursts that count.
+    /// CPU time of the only worker per event, in the bursts that count; 0 if there are none.
     pub(super) worker_ns_per_event: f64,
     /// That the runtime made: one for each poll, for each begin, and for each end of an event.
     pub(super) records: u64,
@@ -112,7 +112,7 @@ impl Job {
         let polls: u64 = report.algorithms.iter().map(|algorithm| algorithm.polls).sum();
         let records = if level.is_some() { polls + 2 * report.events } else { 0 };
         let (events, seconds) = (report.events, report.elapsed.as_secs_f64());
-        Ok(Told { events, seconds, worker_ns_per_event: f64::NAN, records, lost })
+        Ok(Told { events, seconds, worker_ns_per_event: 0.0, records, lost })
     }
 
     fn flat(&self, chain: Chain, threads: usize, events: u64) -> Result<Told> {
@@ -175,8 +175,8 @@ fn yielding() -> Chain {
     chain
 }
 
-/// The command itself on the calorimeter chain: events per second.
-pub(super) fn calorimeter(events: u64, level: Option<&str>, file: &Path) -> Result<f64> {
+/// The command itself on the calorimeter chain: events per second, and records lost.
+pub(super) fn calorimeter(events: u64, level: Option<&str>, file: &Path) -> Result<(f64, u64)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["run", "calorimeter", "--seed", "1", "--events", &events.to_string()]);
     if let Some(level) = level {
@@ -187,5 +187,8 @@ pub(super) fn calorimeter(events: u64, level: Option<&str>, file: &Path) -> Resu
     let line = text.lines().next().unwrap_or_default();
     let per_s = line.split("throughput ").nth(1).and_then(|rest| rest.split(' ').next());
     let per_s = per_s.with_context(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)))?;
-    per_s.parse().with_context(|| format!("`{per_s}` in `{line}`"))
+    let per_s = per_s.parse().with_context(|| format!("`{per_s}` in `{line}`"))?;
+    // `none lost`, or `123 LOST`.
+    let lost = text.split_once(" LOST ").and_then(|(before, _)| before.rsplit(' ').next()?.parse().ok());
+    Ok((per_s, lost.unwrap_or(0)))
 }
