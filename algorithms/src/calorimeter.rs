@@ -7,6 +7,7 @@
 //! | 2 | [`calibrate`] | [`Pulses`] → [`Cells`] |
 //! | 3a | [`clusterize_with_clue`] | [`Cells`] → [`Clustering`] |
 //! | 3b | [`clusterize_local_maxima`] | [`Cells`] → [`Clustering`] |
+//! | 3c | [`cell_grid`], [`CondensationNetwork`], [`condense`] | [`Cells`] → [`Clustering`] |
 //!
 //! [`Geometry`] and [`Calibration`] are conditions. [`Generator`] makes events with their truth, [`Quality`] compares.
 //!
@@ -32,6 +33,9 @@ mod calibration;
 mod cells;
 mod clue_clusters;
 mod clusters;
+mod condensation;
+mod condensation_network;
+mod condensation_step;
 mod generator;
 mod geometry;
 mod local_maxima;
@@ -45,6 +49,9 @@ pub use calibration::Calibration;
 pub use cells::{Cell, CellConfig, Cells, calibrate};
 pub use clue_clusters::{ClueClusterConfig, cell_points, clusterize_with_clue};
 pub use clusters::{Cluster, Clustering, Clusters, MeasureConfig, measure_clusters};
+pub use condensation::{CellGrid, CondensationConfig, CondensationGrid, cell_grid, condense};
+pub use condensation_network::CondensationNetwork;
+pub use condensation_step::{CondensationRequest, CondensationStep};
 pub use generator::{CalorimeterEvent, Generator, GeneratorConfig};
 pub use geometry::{BLOCKS, COLUMNS, Geometry, ROWS};
 pub use local_maxima::{LocalMaximumConfig, clusterize_local_maxima};

@@ -7,7 +7,7 @@ use asynchrotron::batch::Alone;
 use asynchrotron_sync::{Completion, Lane, LanePool};
 
 use crate::inline::Inline;
-use crate::job::compute_on_host;
+use crate::job::compute;
 use crate::{DeviceError, DeviceErrorKind, Drain, Job, Step};
 
 /// The kinds of device that Asynchrotron knows, whether this build has them or not.
@@ -95,8 +95,9 @@ pub trait Device: fmt::Debug + Send + Sync {
     fn submit_job(&self, lane: Lane<LaneId>, job: Job);
 
     /// The right to run such a step at once on the caller's thread, if the device computes there and expects it to be
-    /// shorter than the way to another thread and back. `None` by default.
-    fn inline(&self, _step: &str, _rows: usize) -> Option<Inline<'_>> {
+    /// shorter than the way to another thread and back. `lane` is the one that the caller has: a device whose lanes have
+    /// something of their own (a session) gives no such right without. `None` by default.
+    fn inline(&self, _step: &str, _rows: usize, _lane: Option<LaneId>) -> Option<Inline<'_>> {
         None
     }
 
@@ -118,7 +119,7 @@ pub trait Device: fmt::Debug + Send + Sync {
 impl dyn Device + '_ {
     /// Computes one step: waits for a lane, submits, and waits for the output.
     ///
-    /// A step that the device runs [inline](Device::inline) takes no lane and waits for nothing.
+    /// A step that the device runs [inline](Device::inline) on the host takes no lane and waits for nothing.
     ///
     /// # Errors
     ///
@@ -143,7 +144,7 @@ impl dyn Device + '_ {
         input: S::Input,
         tell: &(dyn Fn(Alone) + Sync),
     ) -> Result<S::Output, DeviceError> {
-        let input = match self.try_inline(&**step, input) {
+        let input = match self.try_inline(&**step, input, None) {
             Ok(result) => return result,
             Err(input) => input,
         };
@@ -151,7 +152,7 @@ impl dyn Device + '_ {
         match self.lanes().take().await {
             Ok(lane) => {
                 tell(Alone::OnLane(lane.0));
-                self.submit_to_lane(lane, step.clone(), input).await
+                self.submit(lane, step.clone(), input).await
             }
             Err(_) => Err(DeviceError::new(self.name(), step.name(), DeviceErrorKind::Closed)),
         }
@@ -170,24 +171,17 @@ impl dyn Device + '_ {
         step: Arc<S>,
         input: S::Input,
     ) -> Completion<S::Output, DeviceError> {
-        match self.try_inline(&*step, input) {
+        match self.try_inline(&*step, input, Some(*lane)) {
             Ok(result) => {
                 drop(lane);
                 Completion::ready(result)
             }
-            Err(input) => self.submit_to_lane(lane, step, input),
+            Err(input) => {
+                let (job, completion) = Job::new(self.name(), step, input);
+                self.submit_job(lane, job);
+                completion
+            }
         }
-    }
-
-    fn submit_to_lane<S: Step>(
-        &self,
-        lane: Lane<LaneId>,
-        step: Arc<S>,
-        input: S::Input,
-    ) -> Completion<S::Output, DeviceError> {
-        let (job, completion) = Job::new(self.name(), step, input);
-        self.submit_job(lane, job);
-        completion
     }
 
     /// Gives the input back if the device does not run the step here.
@@ -195,12 +189,15 @@ impl dyn Device + '_ {
         &self,
         step: &S,
         input: S::Input,
+        lane: Option<LaneId>,
     ) -> Result<Result<S::Output, DeviceError>, S::Input> {
         if step.may_block() {
             return Err(input);
         }
-        match self.inline(step.name(), step.rows(&input)) {
-            Some(_measured_until_dropped) => Ok(compute_on_host(self.name(), step, input)),
+        match self.inline(step.name(), step.rows(&input), lane) {
+            Some(measured_until_dropped) => {
+                Ok(compute(measured_until_dropped.body, self.name(), step, input))
+            }
             None => Err(input),
         }
     }

@@ -15,6 +15,9 @@ pub struct DeviceConfig {
     pub host: HostConfig,
     /// The emulated device, as far as its name does not say otherwise.
     pub emulated: EmulatedConfig,
+    /// ONNX Runtime.
+    #[cfg(feature = "onnx")]
+    pub onnx: crate::onnx::OnnxConfig,
     /// The time in which devices work: the job's. It is that of the emulated device as well.
     pub clock: Clock,
 }
@@ -25,7 +28,13 @@ type Open = fn(&DeviceConfig) -> Result<Vec<Arc<dyn Device>>, String>;
 /// Every kind, in the order in which `auto` prefers them; the host comes last and is always there.
 const KINDS: &[(DeviceKind, Open)] = &[
     (DeviceKind::Cuda, |_| Err("this build has no CUDA support".into())),
-    (DeviceKind::Onnx, |_| Err("this build has no ONNX Runtime support".into())),
+    #[cfg(feature = "onnx")]
+    (DeviceKind::Onnx, |config| {
+        let device = crate::onnx::OnnxDevice::open(config.onnx).map_err(|missing| missing.to_string())?;
+        Ok(vec![Arc::new(device.in_time(config.clock.clone()))])
+    }),
+    #[cfg(not(feature = "onnx"))]
+    (DeviceKind::Onnx, |_| Err("this build has no ONNX Runtime support (feature `onnx`)".into())),
     (DeviceKind::Emulated, |config| Ok(vec![Arc::new(EmulatedDevice::new(config.emulated.clone()))])),
     (DeviceKind::Host, |config| {
         Ok(vec![Arc::new(HostDevice::new(config.host).in_time(config.clock.clone()))])
@@ -88,7 +97,8 @@ impl Devices {
         &self.absent
     }
 
-    /// The device of this name. `auto`: the first one that runs every step and is not emulated, at last the host.
+    /// The device of this name. `auto`: the first one that runs every step and is made for more than models, at last the host;
+    /// never an emulated one.
     ///
     /// `emulated:KEY=VALUE,…` makes an emulated device with these [settings](EmulatedConfig::with_options).
     ///
@@ -96,8 +106,9 @@ impl Devices {
     ///
     /// [`SelectError`] says in one line what is missing and why, or which names there are.
     pub fn select(&self, name: &str) -> Result<Arc<dyn Device>, SelectError> {
+        let special = |kind| matches!(kind, DeviceKind::Emulated | DeviceKind::Onnx);
         let suits = |device: &&Arc<dyn Device>| match name {
-            "auto" => device.capability().computes_on_host && device.kind() != DeviceKind::Emulated,
+            "auto" => device.capability().computes_on_host && !special(device.kind()),
             _ => device.name() == name,
         };
         if let Some(device) = self.present.iter().find(suits) {

@@ -1,6 +1,6 @@
 //! [`Fused`]: two steps in a row as one submission.
 
-use crate::{BatchStep, Step};
+use crate::{BatchStep, LaneId, Step};
 
 /// Two steps in a row as one submission: the second takes up on the lane what the first has left there, without coming back to
 /// the host in between. One submission is paid instead of two, one wait, one wake-up.
@@ -81,6 +81,10 @@ where
 
     fn on_host(&self, input: A::Input) -> anyhow::Result<B::Output> {
         self.second.on_host((self.link)(self.first.on_host(input)?))
+    }
+
+    fn on_onnx(&self, input: A::Input, lane: LaneId) -> anyhow::Result<B::Output> {
+        self.second.on_onnx((self.link)(self.first.on_onnx(input, lane)?), lane)
     }
 }
 

@@ -10,20 +10,16 @@
 //! longer one would hold up the worker, and all tasks that the worker could have polled meanwhile; it goes to the driver
 //! thread of its lane. Which is which is measured per step and size of input; what is not known yet is taken to be long.
 
-use std::fmt;
 use std::num::NonZero;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use asynchrotron::time::{Clock, Hold};
+use asynchrotron::time::Clock;
 use asynchrotron_sync::{Lane, LanePool};
 
-use crate::drain::{Entered, Outstanding};
-use crate::drivers::{Drivers, Errand};
-use crate::inline::Durations;
-use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job, LaneId};
+use crate::job::Body;
+use crate::threads::Threads;
+use crate::{Capability, Device, DeviceKind, Drain, Inline, Job, LaneId};
 
 /// How the host computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,23 +41,16 @@ impl Default for HostConfig {
 /// The processor's own cores.
 ///
 /// Dropping it closes it. It never waits: driver threads end what they have and then themselves.
+#[derive(Debug)]
 pub struct HostDevice {
     capability: Capability,
-    lanes: LanePool<LaneId>,
-    drivers: Drivers<Task>,
-    durations: Arc<Durations>,
-    outstanding: Outstanding,
-    closed: AtomicBool,
-    clock: Clock,
+    threads: Threads,
 }
 
 impl HostDevice {
     /// Opens the host. Starts no thread yet.
     pub fn new(config: HostConfig) -> Self {
-        let lanes = match config.lanes {
-            0 => thread::available_parallelism().map_or(1, NonZero::get),
-            lanes => lanes,
-        };
+        let lanes = lanes_or_cores(config.lanes);
         Self {
             capability: Capability {
                 description: format!(
@@ -72,20 +61,23 @@ impl HostDevice {
                 memory_bytes: None,
                 computes_on_host: true,
             },
-            lanes: LanePool::new((0..lanes).map(LaneId)),
-            drivers: Drivers::new("host", lanes),
-            durations: Arc::new(Durations::new(config.inline_below)),
-            outstanding: Outstanding::default(),
-            closed: AtomicBool::new(false),
-            clock: Clock::real(),
+            threads: Threads::new("host", lanes, config.inline_below),
         }
     }
 
     /// The same, for a job with this clock: simulated time stands still while a driver thread works.
     #[must_use]
     pub fn in_time(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.threads.in_time(clock);
         self
+    }
+}
+
+/// As many as configured; 0: one per core.
+pub(crate) fn lanes_or_cores(lanes: usize) -> usize {
+    match lanes {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        lanes => lanes,
     }
 }
 
@@ -109,77 +101,22 @@ impl Device for HostDevice {
     }
 
     fn lanes(&self) -> &LanePool<LaneId> {
-        &self.lanes
+        self.threads.lanes()
     }
 
     fn submit_job(&self, lane: Lane<LaneId>, job: Job) {
-        if self.closed.load(Ordering::Relaxed) {
-            drop(lane);
-            return job.fail(DeviceErrorKind::Closed);
-        }
-        let index = lane.0;
-        let (entered, durations) = (self.outstanding.enter(), self.durations.clone());
-        let hold = self.clock.hold();
-        self.drivers.send(index, Task { job, lane, entered, durations, hold });
+        self.threads.submit(lane, job, Body::Host);
     }
 
-    fn inline(&self, step: &str, rows: usize) -> Option<Inline<'_>> {
-        let inline = self.durations.inline(step, rows)?;
-        if self.closed.load(Ordering::Relaxed) { None } else { Some(inline) }
+    fn inline(&self, step: &str, rows: usize, _lane: Option<LaneId>) -> Option<Inline<'_>> {
+        self.threads.inline(step, rows, Body::Host)
     }
 
     fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        self.lanes.close();
+        self.threads.close();
     }
 
     fn drain(&self) -> Drain {
-        self.outstanding.drain()
-    }
-}
-
-impl Drop for HostDevice {
-    fn drop(&mut self) {
-        // The drivers' senders go with it, and so do the threads when they have done what they have. They are not joined:
-        // that would block for as long as the longest step, for ever if that step waits for this thread.
-        self.close();
-    }
-}
-
-impl fmt::Debug for HostDevice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostDevice").field("lanes", &self.lanes).finish_non_exhaustive()
-    }
-}
-
-/// What is sent to a driver thread.
-struct Task {
-    job: Job,
-    lane: Lane<LaneId>,
-    entered: Entered,
-    durations: Arc<Durations>,
-    hold: Hold,
-}
-
-impl Errand for Task {
-    fn run(self) {
-        let Self { mut job, lane, entered, durations, hold } = self;
-        if job.is_abandoned() {
-            drop(job);
-            drop(lane);
-        } else {
-            let begin = Instant::now();
-            job.compute_on_host();
-            durations.learn(job.step(), job.rows(), begin.elapsed());
-            drop(lane); // before the completion, so that who is woken finds it free
-            job.complete();
-        }
-        drop(entered);
-        drop(hold);
-    }
-
-    fn refuse(self, why: &str) {
-        drop(self.lane);
-        self.job.fail(DeviceErrorKind::Refused(why.into()));
+        self.threads.drain()
     }
 }

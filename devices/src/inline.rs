@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::job::Body;
+
 /// The right to run one step on the caller's thread, given by [`Device::inline`](crate::Device::inline). The step is
 /// measured until this is dropped.
 #[must_use = "the step is measured until this is dropped"]
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 pub struct Inline<'a> {
     durations: &'a Durations,
     cell: &'a AtomicU32,
+    pub(crate) body: Body,
     begin: Instant,
 }
 
@@ -57,9 +60,9 @@ impl Durations {
 
     /// The right to run the step here, if it is known to be short.
     #[inline]
-    pub(crate) fn inline(&self, step: &str, rows: usize) -> Option<Inline<'_>> {
+    pub(crate) fn inline(&self, step: &str, rows: usize, body: Body) -> Option<Inline<'_>> {
         let cell = self.short(step, rows)?;
-        Some(Inline { durations: self, cell, begin: Instant::now() })
+        Some(Inline { durations: self, cell, body, begin: Instant::now() })
     }
 
     /// Whether the step is known to be short.
@@ -142,7 +145,9 @@ mod tests {
                 && !is_inline(&durations, "a", 0)
                 && !is_inline(&durations, "b", 4)
         );
-        assert!(durations.inline("a", 4).is_some() && durations.inline("a", 8).is_none());
+        assert!(
+            durations.inline("a", 4, Body::Host).is_some() && durations.inline("a", 8, Body::Host).is_none()
+        );
     }
 
     #[test]
@@ -171,7 +176,7 @@ mod tests {
     fn with_a_limit_of_zero_nothing_is_inline() {
         let durations = Durations::new(Duration::ZERO);
         durations.learn("a", 1, Duration::ZERO);
-        assert!(durations.inline("a", 1).is_none());
+        assert!(durations.inline("a", 1, Body::Host).is_none());
     }
 
     #[test]

@@ -7,7 +7,18 @@ use std::task::{Context, Poll};
 
 use asynchrotron_sync::{Completion, Signaller, completion};
 
+#[cfg(feature = "onnx")]
+use crate::LaneId;
 use crate::{DeviceError, DeviceErrorKind, Step};
+
+/// Which of a step's bodies runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Body {
+    Host,
+    /// On this lane.
+    #[cfg(feature = "onnx")]
+    Onnx(LaneId),
+}
 
 /// One submission inside a device: a step, its input and the other end of the [`Completion`].
 ///
@@ -80,7 +91,11 @@ impl Job {
     /// Runs the step's body for the host on this thread and keeps the output. The first call uses up the input; others do
     /// nothing. Errors and panics of the step are kept as well.
     pub fn compute_on_host(&mut self) {
-        self.inner.compute_on_host();
+        self.inner.compute(Body::Host);
+    }
+
+    pub(crate) fn compute(&mut self, body: Body) {
+        self.inner.compute(body);
     }
 
     /// Hands what was computed to the waiter and wakes it.
@@ -108,7 +123,7 @@ trait AnyJob: Send {
     fn is_abandoned(&self) -> bool;
     fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()>;
     fn pretend(&mut self) -> bool;
-    fn compute_on_host(&mut self);
+    fn compute(&mut self, body: Body);
     fn complete(&mut self);
     fn fail(&mut self, kind: DeviceErrorKind);
 }
@@ -164,9 +179,9 @@ impl<S: Step> AnyJob for TypedJob<S> {
         true
     }
 
-    fn compute_on_host(&mut self) {
+    fn compute(&mut self, body: Body) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Gone) {
-            Stage::Queued(input) => Stage::Computed(compute_on_host(&self.device, &*self.step, input)),
+            Stage::Queued(input) => Stage::Computed(compute(body, &self.device, &*self.step, input)),
             other => other,
         };
     }
@@ -199,14 +214,20 @@ impl<S: Step> Drop for TypedJob<S> {
     }
 }
 
-/// Runs a step's body for the host on this thread; a panic becomes an error.
-pub(crate) fn compute_on_host<S: Step>(
+/// Runs a step's body on this thread; a panic becomes an error.
+pub(crate) fn compute<S: Step>(
+    body: Body,
     device: &str,
     step: &S,
     input: S::Input,
 ) -> Result<S::Output, DeviceError> {
     // Unwind safety: the input is gone either way, and a step is shared and immutable from here.
-    match catch_unwind(AssertUnwindSafe(|| step.on_host(input))) {
+    let run = || match body {
+        Body::Host => step.on_host(input),
+        #[cfg(feature = "onnx")]
+        Body::Onnx(lane) => step.on_onnx(input, lane),
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(cause)) => Err(DeviceError::new(device, step.name(), DeviceErrorKind::Step(Arc::new(cause)))),
         Err(payload) => Err(DeviceError::panicked(device, step.name(), &*payload)),

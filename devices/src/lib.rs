@@ -51,7 +51,9 @@
 //! | `job.rs` | [`Job`]: a submission inside a device, types erased |
 //! | `host.rs` | [`HostDevice`]: the reference |
 //! | `emulated.rs`, `emulated/` | [`EmulatedDevice`]: a model of a device, and its faults |
-//! | `inline.rs`, `drivers.rs` | which steps are short enough to run where they are, and the threads for those that are not |
+//! | `onnx.rs`, `onnx/` | `OnnxDevice`: ONNX Runtime, with the feature `onnx` |
+//! | `inference.rs`, `inference/` | [`inference`]: models as steps, with or without ONNX Runtime |
+//! | `threads.rs`, `inline.rs`, `drivers.rs` | lanes with a thread each; which steps are short enough to run where they are, and the threads for those that are not |
 //! | `drain.rs` | [`Drain`]: the wait for everything submitted |
 //! | `devices.rs` | [`Devices`]: what is here, what is not, and why |
 //! | `error.rs` | [`DeviceError`] |
@@ -71,9 +73,13 @@ mod emulated;
 mod error;
 mod fused;
 mod host;
+pub mod inference;
 mod inline;
 mod job;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod step;
+mod threads;
 
 pub use asynchrotron_sync::{Closed, Completion, Lane, LanePool};
 pub use batched::{BatchStep, OnDevice, default_policy};

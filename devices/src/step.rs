@@ -1,5 +1,7 @@
 //! [`Step`]: what an algorithm asks a device for.
 
+use crate::LaneId;
+
 /// What an algorithm asks a device for: a named computation from an owned input to an owned output.
 ///
 /// A step has one body per kind of device. [`on_host`](Self::on_host) is the reference that every other body must agree
@@ -65,4 +67,14 @@ pub trait Step: Send + Sync + 'static {
     /// Whatever makes this input impossible to compute. It reaches the algorithm that awaits the step as the cause of a
     /// [`DeviceErrorKind::Step`](crate::DeviceErrorKind::Step). A panic does as well.
     fn on_host(&self, input: Self::Input) -> anyhow::Result<Self::Output>;
+
+    /// The body on an ONNX device: a run of a model, usually, on the session that the model has for this lane. By default, that on
+    /// the host.
+    ///
+    /// # Errors
+    ///
+    /// As [`on_host`](Self::on_host).
+    fn on_onnx(&self, input: Self::Input, _lane: LaneId) -> anyhow::Result<Self::Output> {
+        self.on_host(input)
+    }
 }

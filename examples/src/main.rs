@@ -16,6 +16,7 @@ mod bench;
 mod chains;
 mod commands;
 mod device;
+mod dump;
 mod error;
 mod interrupt;
 mod io;

@@ -1,16 +1,17 @@
-//! Progress on stderr: a bar on a terminal, a line now and then elsewhere.
+//! Progress on stderr: a bar on a terminal, a line now and then elsewhere, or a table of what is going on.
 
 use std::io::{IsTerminal as _, stderr};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use asynchrotron::{Progress, Ticker};
+use asynchrotron::{Monitor, Progress, Ticker};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 const BAR_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines come after 1, 2, 4 seconds, then every so often: soon enough to see that a job lives, seldom enough for logs.
 const LINE_INTERVAL_MAX: Duration = Duration::from_secs(5);
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Shows progress while it lives.
 pub(crate) struct ProgressDisplay {
@@ -21,6 +22,21 @@ pub(crate) struct ProgressDisplay {
 impl ProgressDisplay {
     pub(crate) fn new() -> Self {
         if stderr().is_terminal() { Self::bar() } else { Self::lines() }
+    }
+
+    /// Prints what is going on instead, on a terminal as well.
+    pub(crate) fn status(monitor: Monitor) -> Self {
+        let begun = Instant::now();
+        let ticker = Ticker::new(STATUS_INTERVAL, move |_| {
+            // The first tick comes when nothing is going on yet, the last one at the end, also of a job so short that it needs
+            // no table.
+            if begun.elapsed() >= STATUS_INTERVAL
+                && let Some(snapshot) = monitor.snapshot()
+            {
+                eprint!("asynchrotron: {snapshot}");
+            }
+        });
+        ProgressDisplay { bar: None, ticker }
     }
 
     /// Prints a line on stderr, above the bar if there is one.

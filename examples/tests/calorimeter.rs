@@ -96,6 +96,22 @@ fn simulated_time_gives_the_same_output_and_the_same_report_each_time() {
 }
 
 #[test]
+fn object_condensation_can_be_chosen_and_gives_the_same_in_any_batch() {
+    let folder = Folder::new();
+    let host =
+        folder.run("run calorimeter --events 30 -P clusters=condensation --ordered --output a.parquet");
+    assert!(host.assert_ok().summary().contains("V-measure"), "{host:#?}");
+    let flags = "-P clusters=condensation -P condense-batch=size=7 --device emulated:lanes=2 --ordered";
+    let batched = folder.run(&format!("run calorimeter --events 30 {flags} --output b.parquet"));
+    assert!(
+        batched.assert_ok().stdout.contains("batcher condensation (size=7): 30 requests"),
+        "{batched:#?}"
+    );
+    assert_eq!(parquet_rows(&folder.path("a.parquet")), parquet_rows(&folder.path("b.parquet")));
+    assert_eq!(host.summary(), batched.summary());
+}
+
+#[test]
 fn an_emulated_device_that_fails_costs_what_it_must_and_nothing_hangs() {
     let folder = Folder::new();
     let run = |device: &str, flags: &str| {

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::event::EventId;
+use crate::monitor::Monitor;
 use crate::policy::OnError;
 use crate::progress::Ticker;
 use crate::stop::Stop;
@@ -48,6 +49,8 @@ pub struct Config {
     pub stop: Stop,
     /// Called now and then while the job runs.
     pub ticker: Option<Ticker>,
+    /// Shows what is going on while the job runs.
+    pub monitor: Option<Monitor>,
     /// Where to record what happens, for a [timeline](crate::timeline): [`Timeline::recorder`](crate::timeline::Timeline::recorder).
     pub timeline: Option<Recorder>,
     /// Makes a [`tracing`] span of every poll of every algorithm, for whatever subscriber the program has. (A timeline of the level

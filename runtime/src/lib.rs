@@ -99,6 +99,7 @@
 //! | `failure`, `policy` | what goes wrong | causes and consequences |
 //! | [`time`](mod@time) | the clock: real or simulated | who rings |
 //! | `meter`, `observer`, `tally`, `report`, [`timeline`] | where the time went | ticks |
+//! | `monitor`, `snapshot` | what is going on now | where the meters are |
 //!
 //! The runtime does not know that GPUs exist, nor any physics, nor any file format. All hand-written waiting is in the
 //! crate `asynchrotron-sync`, where it is model-checked.
@@ -116,6 +117,7 @@ mod group;
 mod handle;
 mod lock;
 mod meter;
+mod monitor;
 mod observer;
 mod plan;
 mod policy;
@@ -125,6 +127,7 @@ mod scheduler;
 mod seat;
 mod sink;
 mod slot;
+mod snapshot;
 pub mod source;
 mod stop;
 mod tally;
@@ -137,11 +140,13 @@ pub use config::Config;
 pub use event::{EventContext, EventId, Get};
 pub use failure::{EventFailure, Failure, FailureKind};
 pub use handle::{Handle, Inputs};
+pub use monitor::Monitor;
 pub use policy::{OnError, Then, read_quarantine};
 pub use progress::{Progress, Ticker};
 pub use report::{AlgorithmReport, Latency, Report};
 pub use scheduler::{RunError, Scheduler};
 pub use sink::Sink;
+pub use snapshot::{Activity, AlgorithmStatus, BatcherStatus, EventStatus, Snapshot, Unfinished};
 pub use source::{Read, Source};
 pub use stop::Stop;
 

@@ -28,6 +28,19 @@ pub(crate) enum Wait {
     OnDevice = 3,
 }
 
+/// What an algorithm does that has begun and not ended, as a look from outside finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// It is being polled, or one that it demanded is, within its own poll.
+    Running,
+    /// It could go on, and waits for a worker.
+    Ready,
+    /// It is suspended until its inputs are there.
+    Inputs,
+    /// It is suspended in something of its own.
+    Waiting(Wait),
+}
+
 /// Counters of one algorithm in one slot. Each is written by one thread at a time (whoever polls the algorithm, or,
 /// for `woken`, wakes it) and read by the reports, so relaxed loads and stores are enough.
 #[derive(Debug, Default)]
@@ -45,6 +58,8 @@ pub(crate) struct Meter {
     woken: AtomicU64,
     /// When it could go on before its last poll; 0 if it did not wait before it.
     resumed: AtomicU64,
+    /// When its last poll began.
+    polled: AtomicU64,
     stage: AtomicU8,
     wait: AtomicU8,
     /// Nanoseconds in the queues of batchers, and on devices: parts of `suspended`. Several requests can be on their way.
@@ -65,6 +80,7 @@ impl Meter {
     /// Measures one poll: `poll` returns whether the algorithm is suspended.
     pub(crate) fn poll<R>(&self, poll: impl FnOnce() -> R, is_pending: impl FnOnce(&R) -> bool) -> R {
         let begin = clock::now();
+        self.polled.store(begin, Relaxed);
         let paused = self.paused.load(Relaxed);
         if paused != 0 {
             self.resume(paused, begin);
@@ -173,6 +189,30 @@ impl Meter {
             1 => Stage::Inputs,
             _ => Stage::Working,
         }
+    }
+
+    fn wait(&self) -> Wait {
+        match self.wait.load(Relaxed) {
+            1 => Wait::Queued,
+            2 => Wait::AwaitingLane,
+            3 => Wait::OnDevice,
+            _ => Wait::Elsewhere,
+        }
+    }
+
+    /// What it does, and since when; `None` if it has not begun or has ended. May be asked from any thread: the counters are
+    /// read one after the other, so while they change the answer may mix two moments.
+    pub(crate) fn doing(&self) -> Option<(Doing, Ticks)> {
+        let stage = self.stage();
+        if stage == Stage::Idle {
+            return None;
+        }
+        Some(match (self.paused.load(Relaxed), self.woken.load(Relaxed)) {
+            (0, _) => (Doing::Running, self.polled.load(Relaxed)),
+            (paused, 0) if stage == Stage::Inputs => (Doing::Inputs, paused),
+            (paused, 0) => (Doing::Waiting(self.wait()), paused),
+            (_, woken) => (Doing::Ready, woken),
+        })
     }
 
     /// How long the algorithm has been suspended; zero if it is not.

@@ -31,7 +31,7 @@ impl<'a> Observer<'a> {
         }
         let recorder = group.recorder();
         let is_muted = recorder.is_none() && plan.recorder.as_ref().is_some_and(Recorder::makes_spans);
-        if recorder.is_none() && is_muted != plan.traced {
+        if recorder.is_none() && !is_muted && !plan.traced {
             return None;
         }
         let span = if is_muted { None } else { plan.span(node as usize, group.id()) };

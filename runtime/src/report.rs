@@ -79,6 +79,11 @@ pub struct AlgorithmReport {
     pub inputs: Duration,
     /// Suspended: waiting for a device, a timer, a product that it demanded on its way.
     pub suspended: Duration,
+    /// The part of `suspended` in which its requests stood in the queues of [batchers](crate::batch). As the next, summed over
+    /// requests: more than `suspended` if it has several on their way at once.
+    pub queued: Duration,
+    /// The part of `suspended` in which its requests were on devices.
+    pub on_device: Duration,
     /// Able to go on, but waiting for a worker.
     pub ready: Duration,
 }
@@ -105,6 +110,8 @@ impl Report {
                 running: clock::duration(sum(|meter| &meter.running)),
                 inputs: clock::duration(sum(|meter| &meter.inputs)),
                 suspended: clock::duration(sum(|meter| &meter.suspended)),
+                queued: Duration::from_nanos(sum(|meter| &meter.queued_ns)),
+                on_device: Duration::from_nanos(sum(|meter| &meter.device_ns)),
                 ready: clock::duration(sum(|meter| &meter.ready)),
             }
         };
@@ -200,26 +207,37 @@ impl Report {
             self.algorithms.iter().map(|algorithm| algorithm.name.chars().count()).max().unwrap_or(0).max(9);
         writeln!(
             f,
-            "\n  {:<width$} {:>10} {:>8} {:>11} {:>11} {:>11} {:>11} {:>7}",
-            "algorithm", "calls", "failed", "running", "inputs", "suspended", "ready", "running"
+            "\n  {:<width$} {:>10} {:>8} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>7}",
+            "algorithm",
+            "calls",
+            "failed",
+            "running",
+            "inputs",
+            "suspended",
+            "queued",
+            "device",
+            "ready",
+            "running"
         )?;
         writeln!(
             f,
-            "  {:<width$} {:>10} {:>8} {:>11} {:>11} {:>11} {:>11} {:>7}",
-            "", "", "", "µs/call", "µs/call", "µs/call", "µs/call", "share"
+            "  {:<width$} {:>10} {:>8} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>7}",
+            "", "", "", "µs/call", "µs/call", "µs/call", "µs/call", "µs/call", "µs/call", "share"
         )?;
         let total: f64 = self.algorithms.iter().map(|algorithm| algorithm.running.as_secs_f64()).sum();
         for algorithm in &self.algorithms {
             let each = |time: Duration| 1e6 * time.as_secs_f64() / (algorithm.calls.max(1) as f64);
             writeln!(
                 f,
-                "  {:<width$} {:>10} {:>8} {:>11.2} {:>11.2} {:>11.2} {:>11.2} {:>6.1}%",
+                "  {:<width$} {:>10} {:>8} {:>11.2} {:>11.2} {:>11.2} {:>11.2} {:>11.2} {:>11.2} {:>6.1}%",
                 algorithm.name,
                 algorithm.calls,
                 algorithm.failures,
                 each(algorithm.running),
                 each(algorithm.inputs),
                 each(algorithm.suspended),
+                each(algorithm.queued),
+                each(algorithm.on_device),
                 each(algorithm.ready),
                 100.0 * algorithm.running.as_secs_f64() / total.max(f64::MIN_POSITIVE),
             )?;

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::feed::Feed;
 use crate::lock::lock;
+use crate::monitor::{Watch, Watched};
 use crate::plan::{Launch, Plan};
 use crate::policy::{Quarantine, Then};
 use crate::progress::{Progress, Ticker};
@@ -104,8 +105,9 @@ impl Scheduler {
             fatal: Mutex::new(None),
             plan: Arc::new(plan),
         });
-        let (elapsed, cpu) = executor.block_on(drive(&job, config));
-        drop(opened);
+        let watched = config.monitor.as_ref().map(|monitor| monitor.attach(Watched::new(&job, threads)));
+        let (elapsed, cpu) = executor.block_on(drive(&job, config, watched.as_ref()));
+        drop((watched, opened));
         // Devices may still hold work of events that were dropped; what it would wake is gone.
         executor.shutdown_timeout(Duration::from_secs(1));
         let ended_early = config.stop.is_asked() || job.end.is_asked();
@@ -203,7 +205,11 @@ fn executor(threads: usize, clock: &Clock) -> std::io::Result<Runtime> {
 }
 
 /// Runs the job in its phases; gives the time and the CPU time of the one that counts.
-async fn drive<S: Source>(job: &Arc<Job<S>>, config: &Config) -> (Duration, Duration) {
+async fn drive<S: Source>(
+    job: &Arc<Job<S>>,
+    config: &Config,
+    watched: Option<&Watch>,
+) -> (Duration, Duration) {
     // Simulated time moves only while slots run.
     let mut hold = job.clock.hold();
     if config.warmup > 0 {
@@ -214,6 +220,9 @@ async fn drive<S: Source>(job: &Arc<Job<S>>, config: &Config) -> (Duration, Dura
     job.feed.open(u64::MAX).await;
     let total = job.feed.events_left().await;
     let (begin, cpu) = (job.clock.now(), cpu_time());
+    if let Some(watched) = watched {
+        watched.begins(begin, total);
+    }
     let _hold = run_phase(job, config.ticker.as_ref().map(|ticker| (ticker, total, begin)), hold).await;
     for outlet in &job.plan.outlets {
         if let Err(error) = outlet.finish().await {

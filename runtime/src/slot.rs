@@ -87,6 +87,8 @@ async fn run_events<S: Source>(job: &Job<S>, tally: &SlotTally, seat: &Arc<Seat>
             job.drain();
         }
         let begin = clock::now();
+        tally.event.store(read.event.0, Relaxed);
+        tally.begun.store(begin, Relaxed);
         tally.busy.store(true, Relaxed);
         slot.open(read.event, begin);
         let result = match read.product {

@@ -20,6 +20,9 @@ pub(crate) struct SlotTally {
     pub(crate) timed_out: AtomicU64,
     pub(crate) retried: AtomicU64,
     pub(crate) busy: AtomicBool,
+    /// The event in the slot while it is busy, and when that began. For whoever looks from outside.
+    pub(crate) event: AtomicU64,
+    pub(crate) begun: AtomicU64,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use asynchrotron::batch::BatchPolicy;
 use asynchrotron::prelude::*;
+use asynchrotron::time::Clock;
 use asynchrotron::{Progress, Stop, Ticker};
+use common::device::Square;
 use common::{Collected, config, suspend};
 use tokio::sync::Semaphore;
 
@@ -241,6 +244,26 @@ fn every_microsecond_of_an_algorithm_is_accounted_for() {
     let text = report.to_string();
     assert!(text.starts_with("Processed 5 events in "), "{text}");
     assert!(text.contains("throughput ") && text.contains("CPU usage per thread: "), "{text}");
+}
+
+#[test]
+fn the_report_tells_the_queue_from_the_device() {
+    let clock = Clock::simulated();
+    let (batcher, _) = Square::new(&clock, 1).batcher(BatchPolicy::Size(1));
+    let mut chain = Chain::new("queueing");
+    let x = chain.source::<u64>("x");
+    let square = chain.offload("square", (x,), &batcher);
+    Collected::of(&mut chain, square);
+    let config = Config { slots: 3, clock, ..Config::default() };
+    let report = Scheduler::new(config).run(chain, source::from_iter(0..3u64)).unwrap();
+    let square = report.algorithm("square").unwrap();
+    // 51 µs each, one after the other.
+    let [queued, on_device] = [51 + 2 * 51, 3 * 51].map(Duration::from_micros);
+    assert_eq!((square.queued, square.on_device, square.suspended), (queued, on_device, queued + on_device));
+    let text = report.to_string();
+    let row = text.lines().find(|line| line.trim_start().starts_with("square")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[5..8], ["102.00", "51.00", "51.00"], "suspended, queued, device: {text}");
 }
 
 #[test]

@@ -49,7 +49,9 @@ fn sleeps_come_in_the_order_of_their_times() {
         let tasks: Vec<_> = waits
             .iter()
             .map(|&ms| {
-                let (sleep, done) = (clock.sleep_until(now + Duration::from_millis(ms)), done.clone());
+                // Far enough off that all sleep before the first is due, also on a busy machine.
+                let due = now + Duration::from_millis(300 + 20 * ms);
+                let (sleep, done) = (clock.sleep_until(due), done.clone());
                 tokio::spawn(async move {
                     sleep.await;
                     done.lock().unwrap().push(ms);

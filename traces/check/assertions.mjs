@@ -78,8 +78,10 @@ function assertions({ job, incomplete }) {
         where a.from_kind = 'poll' and b.to_kind = 'poll' and (a.out_event is not b.in_event or a.out_name is not b.in_name)` },
     { name: 'every request has its batch and is resumed', skip: windowed, of: 'select count(distinct request) n from check_arrow',
       bad: `with requests as (select request, max(source) as source, min(target) as target, sum(from_kind = 'poll') as submitted,
-          sum(to_kind = 'poll') as resumed, max(out_event) as event from check_arrow group by request)
-        select request, source, target, submitted, resumed from requests r where submitted != 1 or resumed > 1 or (resumed = 0 and not exists (
+          sum(to_kind = 'poll') as resumed, max(from_kind = 'poll' and to_kind = 'batch' and exists (select 1 from check_slice p where p.kind = 'poll' and p.event = out_event
+            and p.name = out_name and p.ts <= in_ts and p.ts + p.dur >= in_end)) as at_once, -- the call ran while its batch did: it did not wait
+          max(out_event) as event from check_arrow group by request)
+        select request, source, target, submitted, resumed from requests r where submitted != 1 or resumed > 1 or (resumed = 0 and not at_once and not exists (
           select 1 from check_slice e where e.kind in ('event', 'algorithm') and e.event = r.event
             and coalesce(${arg('e', 'failed')}, ${arg('e', 'abandoned')}, ${arg('e', 'unfinished')}) is not null))` },
     { name: 'as many arrows reach a batch as it has requests', skip: incomplete, of: kind('batch'),

@@ -1,4 +1,5 @@
 use super::{Cells, Clustering, Truth};
+use crate::sample::{quantile, sorted, width68};
 use std::fmt;
 
 /// A cluster further than this from the photon that gave it most of its energy is not counted as that photon, in cm:
@@ -233,25 +234,6 @@ impl fmt::Display for QualityReport {
 /// The photon that a block belongs to, or -1.
 fn photon_of(truth: &Truth, block: u16) -> i32 {
     truth.deposits.block().binary_search(&block).map_or(-1, |row| truth.deposits.photon()[row])
-}
-
-fn sorted(samples: &[f32]) -> Vec<f32> {
-    let mut sorted = samples.to_vec();
-    sorted.sort_unstable_by(f32::total_cmp);
-    sorted
-}
-
-/// Linear interpolation between the nearest two of sorted samples.
-fn quantile(sorted: &[f32], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let position = share * last as f64;
-    let low = position as usize;
-    let value = |index: usize| f64::from(sorted[index.min(last)]);
-    value(low) + (position - low as f64) * (value(low + 1) - value(low))
-}
-
-fn width68(sorted: &[f32]) -> f64 {
-    0.5 * (quantile(sorted, 0.84) - quantile(sorted, 0.16))
 }
 
 /// Mean and standard deviation within 2.5 σ, iterated from the median and the 68 % width.

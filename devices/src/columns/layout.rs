@@ -109,6 +109,16 @@ impl Layout {
         offset..offset + self.rows * self.schema[index].element.size()
     }
 
+    /// The bytes of each column, in order: what [`range`](Self::range) says, for less than one after the other.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut at = 0;
+        self.schema.iter().map(move |column| {
+            let start = self.start(at, column);
+            at = start + self.rows * column.element.size();
+            start..at
+        })
+    }
+
     /// The length of the whole buffer, in bytes.
     ///
     /// # Panics

@@ -1,8 +1,12 @@
 //! The benchmarks: `asynchrotron bench <name>`.
 
 mod batch;
+#[cfg(feature = "onnx")]
+mod columns;
 mod load;
 mod machine;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod overhead;
 mod scale;
 mod suspend;
@@ -16,6 +20,10 @@ pub(crate) type Benchmark = fn(json: bool) -> Result<()>;
 /// The benchmarks by name.
 pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[
     ("batch", batch::run),
+    #[cfg(feature = "onnx")]
+    ("columns", columns::run),
+    #[cfg(feature = "onnx")]
+    ("onnx", onnx::run),
     ("overhead", overhead::run),
     ("scale", scale::run),
     ("suspend", suspend::run),

@@ -6,13 +6,14 @@ mod steps;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use asynchrotron::anyhow::Context as _;
 use asynchrotron::{Chain, Error, EventId, Result, source};
 use asynchrotron_algorithms::calorimeter::{Cells, Clustering, Quality};
 
 use self::choices::{Choices, PARAMETERS};
 use self::steps::{decoded, generated, reconstruct_cells, reconstruct_clusters};
 use super::{Generator as GeneratorRecipe, Recipe};
-use crate::io::{EventsParquet, ParquetSink, Readout, cluster_rows, event_rows};
+use crate::io::{EventsParquet, LabelledCells, ParquetSink, Readout, cell_rows, cluster_rows, event_rows};
 use crate::job::{Built, Job};
 use crate::options::Settings;
 
@@ -30,6 +31,12 @@ pub(crate) const GENERATOR: GeneratorRecipe = GeneratorRecipe {
     name: "calorimeter",
     doc: "waveforms of photons and pions in the calorimeter, with their truth (Parquet)",
     job: generate,
+};
+
+pub(crate) const CELLS_GENERATOR: GeneratorRecipe = GeneratorRecipe {
+    name: "calorimeter-cells",
+    doc: "cells of the calorimeter, with the photons they belong to: to train networks (Parquet)",
+    job: generate_cells,
 };
 
 /// Events of a job that has neither --input nor --events.
@@ -135,6 +142,30 @@ fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
     ];
     let (sink, draft) = ParquetSink::create(path, event_rows, &provenance)?;
     chain.sink("write", readout, sink);
+    let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
+    Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
+}
+
+/// The cells are those of a job with the default parameters.
+fn generate_cells(events: u64, seed: u64, path: &Path) -> Result<Job> {
+    let settings = Settings::defaults(&RECIPE)?;
+    let choices = Choices::of(settings.parameters());
+    let mut chain = Chain::new("generate-calorimeter-cells");
+    let readout = generated(&mut chain, seed);
+    let cells = reconstruct_cells(&mut chain, readout, &choices);
+    let labelled =
+        chain.algorithm("label", (readout, cells), async |readout: Arc<Readout>, cells: Arc<Cells>| {
+            let truth = readout.truth.as_ref().context("a generated event has its truth")?;
+            Ok::<_, Error>(LabelledCells::new(&cells, truth))
+        });
+    let provenance = [
+        ("generator", CELLS_GENERATOR.name.into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("configuration", settings.provenance()),
+        ("seed", seed.to_string()),
+    ];
+    let (sink, draft) = ParquetSink::create(path, cell_rows, &provenance)?;
+    chain.sink("write", labelled, sink);
     let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
     Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }

@@ -2,6 +2,7 @@
 
 mod calorimeter;
 mod clue;
+mod scouting;
 
 use asynchrotron::Result;
 
@@ -26,7 +27,7 @@ pub(crate) struct Recipe {
 }
 
 /// The chains, in the order in which they are listed.
-pub(crate) const RECIPES: &[Recipe] = &[calorimeter::RECIPE, clue::RECIPE];
+pub(crate) const RECIPES: &[Recipe] = &[calorimeter::RECIPE, clue::RECIPE, scouting::RECIPE];
 
 /// Something that `asynchrotron generate` can write.
 #[derive(Clone, Copy)]
@@ -38,7 +39,13 @@ pub(crate) struct Generator {
 }
 
 /// What can be generated.
-pub(crate) const GENERATORS: &[Generator] = &[calorimeter::GENERATOR, clue::GENERATOR];
+pub(crate) const GENERATORS: &[Generator] = &[
+    calorimeter::GENERATOR,
+    calorimeter::CELLS_GENERATOR,
+    clue::GENERATOR,
+    scouting::GENERATOR,
+    scouting::FEATURES_GENERATOR,
+];
 
 pub(crate) fn find_recipe(name: &str) -> Result<&'static Recipe> {
     let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();

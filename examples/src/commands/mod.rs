@@ -9,8 +9,9 @@ mod trace;
 use std::io::{ErrorKind, Write as _, stdout};
 
 use asynchrotron::anyhow::Context as _;
-use asynchrotron::{Config, Report, Result, Scheduler};
+use asynchrotron::{Config, Monitor, Report, Result, Scheduler};
 
+use crate::dump::dump_on_signal;
 use crate::interrupt::drain_on_interrupt;
 use crate::job::Job;
 use crate::options::Command;
@@ -27,11 +28,14 @@ pub(crate) fn execute(command: Command) -> Result<()> {
     }
 }
 
-/// Runs a job with progress on stderr and Ctrl-C in hand. The report is there if any event was run.
-fn conduct(job: Job, config: Config) -> Result<(Option<Report>, Result<String>)> {
-    let display = ProgressDisplay::new();
+/// Runs a job with progress, or what is going on, on stderr, and signals in hand. The report is there if any event was run.
+fn conduct(job: Job, config: Config, status: bool) -> Result<(Option<Report>, Result<String>)> {
+    let monitor = Monitor::new();
+    let display = if status { ProgressDisplay::status(monitor.clone()) } else { ProgressDisplay::new() };
     drain_on_interrupt(config.stop.clone(), display.announcer())?;
-    let scheduler = Scheduler::new(Config { ticker: Some(display.ticker.clone()), ..config });
+    dump_on_signal(monitor.clone(), display.announcer())?;
+    let (ticker, monitor) = (Some(display.ticker.clone()), Some(monitor));
+    let scheduler = Scheduler::new(Config { ticker, monitor, ..config });
     Ok(job.run(&scheduler))
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     }
     let timeline = settings.trace().map(|path| Timeline::create(path, trace)).transpose()?;
     config.timeline = timeline.as_ref().map(Timeline::recorder);
-    let (report, result) = conduct(job, config)?;
+    let (report, result) = conduct(job, config, settings.status())?;
     let traced = timeline.map(Timeline::finish).transpose();
     let interrupted = report.as_ref().is_some_and(|report| report.interrupted);
     if let Some(report) = report {

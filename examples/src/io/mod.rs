@@ -10,6 +10,11 @@
 //! | [`readout`] | a calorimeter event, and its check |
 //! | [`parquet_sink`] | any Parquet output: rows in bounded groups, provenance |
 //! | [`draft`] | every output, under another name until it is whole |
+//! | [`words_file`] | scouting words, in blocks |
+//! | [`words_sink`] | generated scouting words |
+//! | [`words`] | the words of one bunch crossing, and the format of their file |
+//! | [`taus_parquet`] | selected τ leptons, a row for each event |
+//! | [`features_parquet`] | what networks learn from, with the truth |
 //! | [`seen`] | which events a file has had |
 //!
 //! An event that makes no sense is an error of that event; a file that cannot be read on ends the job.
@@ -21,17 +26,27 @@ mod clue_csv;
 mod clusters_parquet;
 mod draft;
 mod events_parquet;
+mod features_parquet;
 mod parquet_sink;
 mod points_csv;
 mod points_csv_sink;
 mod readout;
 mod seen;
+mod taus_parquet;
+mod words;
+mod words_file;
+mod words_sink;
 
 pub(crate) use clue_csv::ClueCsv;
 pub(crate) use clusters_parquet::cluster_rows;
 pub(crate) use draft::Draft;
 pub(crate) use events_parquet::{EventsParquet, event_rows};
+pub(crate) use features_parquet::{LabelledCells, LabelledFeatures, cell_rows, feature_rows};
 pub(crate) use parquet_sink::ParquetSink;
 pub(crate) use points_csv::PointsCsv;
 pub(crate) use points_csv_sink::PointsCsvSink;
 pub(crate) use readout::{RawReadout, Readout};
+pub(crate) use taus_parquet::tau_rows;
+pub(crate) use words::Words;
+pub(crate) use words_file::WordsFile;
+pub(crate) use words_sink::WordsSink;

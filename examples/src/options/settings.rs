@@ -84,6 +84,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// What holds if the user writes nothing.
+    pub(crate) fn defaults(recipe: &Recipe) -> Result<Self> {
+        Self::resolve_parameters(recipe, &[], &ParameterArguments::default())
+    }
+
     /// The configuration file, then `-P`, then flags.
     pub(crate) fn resolve(recipe: &Recipe, recipes: &[Recipe], arguments: &RunArguments) -> Result<Self> {
         let mut settings = Self::resolve_parameters(recipe, recipes, &arguments.parameters)?;

@@ -369,12 +369,12 @@ impl<O: Offload> Core<O> {
         loop {
             let run = self.offload.run_alone(request, padded, &tell);
             // When the device was done is not when that is noticed; but to know it costs an allocation.
-            let (ended, woken) = match sightings.is_recorded() {
+            let (ended, at) = match sightings.is_recorded() {
                 true => Stamped::new(run, clock).await,
                 false => (run.await, 0),
             };
             if lonely.has_travelled() {
-                lonely.end(woken, nanoseconds(clock), ended.is_err());
+                lonely.end(at, nanoseconds(clock), ended.is_err());
             }
             match &ended {
                 Err(error) if self.offload.remedy(error) == Remedy::GiveBack => lanes_lost += 1,
@@ -583,6 +583,10 @@ impl<O: Offload> Crowd for Core<O> {
     fn device(&self) -> DeviceInfo {
         let (name, lanes) = (self.offload.device().to_owned(), self.offload.lanes());
         DeviceInfo { name, identity: lanes.identity() }
+    }
+
+    fn queue(&self) -> View {
+        self.queue.view()
     }
 
     fn report(&self) -> BatcherReport {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use asynchrotron_sync::View;
 use tokio::runtime::Handle;
 
 use super::policy::BatchPolicy;
@@ -36,6 +37,8 @@ pub(crate) trait Crowd: Send + Sync {
     /// Another phase begins; what was counted so far is forgotten.
     fn restart(&self);
     fn report(&self) -> BatcherReport;
+    /// What its queue holds now.
+    fn queue(&self) -> View;
     /// Where it submits to.
     fn device(&self) -> DeviceInfo;
 }

@@ -144,13 +144,13 @@ impl<'a> Lonely<'a> {
         }
     }
 
-    /// The device is done with it. Its waiter was woken last at some time, which may have been when it got its lane: then the
-    /// device was done before the waiter looked again, which is now.
+    /// The device is done with it.
     pub(super) fn end(&self, woken: u64, now: u64, failed: bool) {
         let begin = self.begun.swap(0, Relaxed);
         if begin == 0 {
             return;
         }
+        // It may have been woken last when it got its lane.
         let at = if woken > begin { woken } else { now.max(begin) };
         self.sightings.off_device(at - begin);
         if let Some(recorder) = &self.sightings.recorder {
@@ -183,8 +183,7 @@ impl Drop for Lonely<'_> {
     /// Its waiter has left.
     fn drop(&mut self) {
         if self.begun.load(Relaxed) != 0 {
-            let begin = self.begun.load(Relaxed);
-            self.end(begin, begin, true);
+            self.end(0, 0, true);
         }
     }
 }

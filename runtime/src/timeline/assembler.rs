@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::event::OpenEvent;
+use super::event::{Arrow, OpenEvent};
 use super::item::{
     DEVICES, EVENTS, Item, JOB, LANES_FROM, OTHERS_FROM, SLOTS_FROM, Step, Track, Value, WORKERS,
     WORKERS_FROM, worker,
@@ -252,9 +252,8 @@ impl Assembler {
                 arguments: &arguments,
             });
         }
-        for (at, flow, is_end) in open.poll(poll) {
-            let step = if is_end { Step::End } else { Step::Start };
-            sheet.put(&Item::Flow { track: thread, at, id: flow, step });
+        for Arrow { flow: id, at, step, .. } in open.poll(poll) {
+            sheet.put(&Item::Flow { track: thread, at, id, step });
         }
     }
 

@@ -3,22 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::assembler::Sheet;
-use super::item::{Item, Track, Value};
+use super::item::{Item, Step, Track, Value};
 use super::life::{Boarding, Call, PollTimes, Request};
 use super::record::{EventEnds, JobInfo, Outcome, Poll};
 use super::recorder::Note;
 
 /// Polls of one call that are kept; what an algorithm does beyond is shown as one poll from the last of them to its end.
 const POLLS_KEPT: usize = 10_000;
-
-/// An end of an arrow whose poll has not ended.
-struct Arrow {
-    node: u32,
-    at: u64,
-    flow: u64,
-    /// Of the last end: when the request's batch ended, or 0.
-    landed: Option<u64>,
-}
 
 pub(super) struct OpenEvent {
     pub(super) slot: u32,
@@ -28,9 +19,19 @@ pub(super) struct OpenEvent {
     /// Of calls that have not ended: the node, and its place among the calls.
     open: Vec<(u32, usize)>,
     requests: Vec<Request>,
+    /// Ends of arrows whose polls have not ended.
     arrows: Vec<Arrow>,
     /// The lane of each call.
     lanes: Vec<usize>,
+}
+
+/// The end of an arrow in a poll of an algorithm.
+#[derive(Clone, Copy)]
+pub(super) struct Arrow {
+    node: u32,
+    pub(super) flow: u64,
+    pub(super) at: u64,
+    pub(super) step: Step,
 }
 
 impl OpenEvent {
@@ -39,11 +40,8 @@ impl OpenEvent {
         OpenEvent { slot, event, begin, calls, open, requests, arrows, lanes }
     }
 
-    /// Adds a poll; gives the arrows that leave or reach it: when, which, and whether they end there.
-    ///
-    /// An arrow that begins or ends at the very edge of its slice might miss it. So one that ends there does so before the request
-    /// was answered, but not before its batch was over: where a device computes on the worker that asks, all is in one poll.
-    pub(super) fn poll(&mut self, poll: &Poll) -> impl Iterator<Item = (u64, u64, bool)> + use<> {
+    /// Adds a poll; gives the arrows that leave or reach it.
+    pub(super) fn poll(&mut self, poll: &Poll) -> Vec<Arrow> {
         let known = self.open.iter().position(|(node, _)| *node == poll.node);
         let place = match known {
             // An event that is tried again begins its algorithms anew.
@@ -68,17 +66,24 @@ impl OpenEvent {
             call.failed = poll.outcome == Outcome::Failed;
             self.open.swap_remove(place);
         }
-        let (here, others) =
+        let (mut here, others): (Vec<Arrow>, _) =
             std::mem::take(&mut self.arrows).into_iter().partition(|arrow| arrow.node == poll.node);
         self.arrows = others;
-        let (begin, end) = (poll.begin, poll.end);
-        let here: Vec<_> = here;
-        here.into_iter().filter(move |arrow: &Arrow| (begin..=end).contains(&arrow.at)).map(
-            move |Arrow { at, flow, landed, .. }| match landed {
-                Some(landed) => (landed.clamp(begin, at).midpoint(at), flow, true),
-                None => (at, flow, false),
-            },
-        )
+        // Of what was submitted elsewhere (in a task of the user's, say) nothing leads here.
+        here.retain(|arrow| (poll.begin..=poll.end).contains(&arrow.at));
+        let (begin, requests) = (poll.begin, &self.requests);
+        here.retain_mut(|arrow| {
+            if arrow.step == Step::Start {
+                return true;
+            }
+            let request = requests.iter().rev().find(|request| request.flow == arrow.flow);
+            let Some(last) = request.and_then(|request| request.boardings.last()) else { return true };
+            // At the very edge of a slice it might miss it; but it cannot come before its batch has ended.
+            arrow.at = begin.max(last.end).min(arrow.at).midpoint(arrow.at);
+            // Whoever ran while its batch did has not waited for it: Perfetto would turn the arrow around.
+            begin > last.begin
+        });
+        here
     }
 
     pub(super) fn abandon(&mut self, node: u32, at: u64) {
@@ -89,8 +94,8 @@ impl OpenEvent {
     }
 
     pub(super) fn submit(&mut self, request: Request) {
-        let (node, at, flow) = (request.node, request.pushed, request.flow);
-        self.arrows.push(Arrow { node, at, flow, landed: None });
+        let Request { node, flow, pushed: at, .. } = request;
+        self.arrows.push(Arrow { node, flow, at, step: Step::Start });
         self.requests.push(request);
     }
 
@@ -102,13 +107,11 @@ impl OpenEvent {
     }
 
     pub(super) fn resume(&mut self, node: u32, flow: u64, at: u64, ends: &BTreeMap<u64, u64>) {
-        let mut landed = 0;
         if let Some(request) = self.requests.iter_mut().rev().find(|request| request.flow == flow) {
             request.answered = at;
             land(request, ends);
-            landed = request.boardings.last().map_or(0, |boarding| boarding.end);
         }
-        self.arrows.push(Arrow { node, at, flow, landed: Some(landed) });
+        self.arrows.push(Arrow { node, flow, at, step: Step::End });
     }
 
     /// Looks up when the batches of requests ended, as far as they have.

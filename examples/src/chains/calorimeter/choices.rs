@@ -1,18 +1,21 @@
 //! What the user may choose of the chain `calorimeter`, and [`Choices`]: what was chosen.
 
-use asynchrotron_algorithms::calorimeter::{CellConfig, ClueClusterConfig, LocalMaximumConfig, PulseConfig};
+use asynchrotron_algorithms::calorimeter::{
+    CellConfig, ClueClusterConfig, CondensationConfig, LocalMaximumConfig, MeasureConfig, PulseConfig,
+};
 
 use crate::options::{Kind, Parameter, Values};
 
 pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "clusters",
-        kind: Kind::Choice(&["clue", "local-max"]),
+        kind: Kind::Choice(&["clue", "local-max", "condensation"]),
         default: "clue",
         unit: "",
         doc: "how cells become clusters",
     },
     Parameter::batches("clusterize-batch"),
+    Parameter::batches("condense-batch"),
     Parameter::number("pulse-threshold", "6", "ADC", "a pulse begins above this"),
     Parameter::number("cell-energy-min", "0.015", "GeV", "least energy of a cell"),
     Parameter::number("time-window", "30", "ns", "greatest distance of a cell from the trigger time"),
@@ -31,6 +34,13 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "ns",
         "local-max: a cell joins a seed if their times differ by less",
     ),
+    Parameter::number("beta-min", "0.3", "", "condensation: least beta of a condensation point, 0 to 1"),
+    Parameter::number(
+        "latent-distance",
+        "0.8",
+        "blocks",
+        "condensation: a cell joins a condensation point that is nearer in latent space",
+    ),
     Parameter::number("cluster-energy-min", "0.3", "GeV", "least energy of a cluster"),
     Parameter::number("log-weight", "4.2", "", "constant w0 of the logarithmic position weights"),
 ];
@@ -46,6 +56,7 @@ pub(super) struct Choices {
 pub(super) enum Clusterizer {
     Clue(ClueClusterConfig),
     LocalMaximum(LocalMaximumConfig),
+    Condensation(CondensationConfig),
 }
 
 impl Choices {
@@ -54,23 +65,37 @@ impl Choices {
         let pulses = PulseConfig { threshold_adc: number("pulse-threshold"), ..PulseConfig::default() };
         let cells =
             CellConfig { energy_gev_min: number("cell-energy-min"), time_window_ns: number("time-window") };
-        let clusters = if parameters.text("clusters") == Some("local-max") {
-            let mut config = LocalMaximumConfig {
-                seed_energy_gev_min: number("seed-energy-min"),
-                coincidence_ns: number("coincidence"),
-                ..LocalMaximumConfig::default()
-            };
-            config.measure.energy_gev_min = number("cluster-energy-min");
-            config.measure.log_weight = number("log-weight");
-            Clusterizer::LocalMaximum(config)
-        } else {
-            let mut config = ClueClusterConfig::default();
-            config.clue.density_radius = number("dc");
-            config.clue.seed_density = number("rhoc");
-            config.clue.outlier_factor = number("outlier-factor");
-            config.measure.energy_gev_min = number("cluster-energy-min");
-            config.measure.log_weight = number("log-weight");
-            Clusterizer::Clue(config)
+        let measured = |measure: &mut MeasureConfig| {
+            measure.energy_gev_min = number("cluster-energy-min");
+            measure.log_weight = number("log-weight");
+        };
+        let clusters = match parameters.text("clusters") {
+            Some("local-max") => {
+                let mut config = LocalMaximumConfig {
+                    seed_energy_gev_min: number("seed-energy-min"),
+                    coincidence_ns: number("coincidence"),
+                    ..LocalMaximumConfig::default()
+                };
+                measured(&mut config.measure);
+                Clusterizer::LocalMaximum(config)
+            }
+            Some("condensation") => {
+                let mut config = CondensationConfig {
+                    beta_min: number("beta-min"),
+                    distance_max: number("latent-distance"),
+                    ..CondensationConfig::default()
+                };
+                measured(&mut config.measure);
+                Clusterizer::Condensation(config)
+            }
+            _ => {
+                let mut config = ClueClusterConfig::default();
+                config.clue.density_radius = number("dc");
+                config.clue.seed_density = number("rhoc");
+                config.clue.outlier_factor = number("outlier-factor");
+                measured(&mut config.measure);
+                Clusterizer::Clue(config)
+            }
         };
         Choices { pulses, cells, clusters }
     }
@@ -89,5 +114,8 @@ mod tests {
         parameters.set_text("clusters", "local-max").unwrap();
         let clusters = Choices::of(&parameters).clusters;
         assert_eq!(clusters, Clusterizer::LocalMaximum(LocalMaximumConfig::default()));
+        parameters.set_text("clusters", "condensation").unwrap();
+        let clusters = Choices::of(&parameters).clusters;
+        assert_eq!(clusters, Clusterizer::Condensation(CondensationConfig::default()));
     }
 }

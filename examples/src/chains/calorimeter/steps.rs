@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use asynchrotron::{Chain, Error, Handle, Result};
 use asynchrotron_algorithms::calorimeter::{
-    Calibration, CalorimeterEvent, Cells, Clustering, Generator, GeneratorConfig, Geometry, Pulses,
-    Waveforms, calibrate, cell_points, clusterize_local_maxima, find_pulses, measure_clusters,
+    Calibration, CalorimeterEvent, CellGrid, Cells, Clustering, CondensationGrid, CondensationNetwork,
+    CondensationStep, Generator, GeneratorConfig, Geometry, Pulses, Waveforms, calibrate, cell_grid,
+    cell_points, clusterize_local_maxima, condense, find_pulses, measure_clusters,
 };
 use asynchrotron_algorithms::clue::{Clue, ClueResult};
+use asynchrotron_devices::OnDevice;
 
 use super::choices::{Choices, Clusterizer};
 use crate::device;
@@ -77,6 +79,24 @@ pub(super) fn reconstruct_clusters(
                 Ok::<_, Error>(clusterize_local_maxima(&config, &geometry, &cells))
             },
         )),
+        Clusterizer::Condensation(config) => {
+            let calibration = chain.conditions("trigger", Arc::new(detector().calibration()));
+            let grid = chain.algorithm(
+                "fill_grid",
+                (calibration, cells),
+                async |calibration: Arc<Calibration>, cells: Arc<Cells>| {
+                    Ok::<_, Error>(cell_grid(calibration.trigger_time_ns, &cells))
+                },
+            );
+            let network = condensation_grid(chain, grid, settings)?;
+            Ok(chain.algorithm(
+                "condense",
+                (geometry, cells, network),
+                move |geometry: Arc<Geometry>, cells: Arc<Cells>, network: Arc<CondensationGrid>| async move {
+                    Ok::<_, Error>(condense(&config, &geometry, &cells, &network))
+                },
+            ))
+        }
         Clusterizer::Clue(config) => {
             let device = device::select(settings)?;
             let batches = settings.batches("clusterize-batch", &*device);
@@ -98,4 +118,16 @@ pub(super) fn reconstruct_clusters(
             ))
         }
     }
+}
+
+/// What the network says of each block. Another way to run it is another batcher of the same requests and replies.
+fn condensation_grid(
+    chain: &mut Chain,
+    grid: Handle<CellGrid>,
+    settings: &Settings,
+) -> Result<Handle<CondensationGrid>> {
+    let device = device::select(settings)?;
+    let batches = settings.batches("condense-batch", &*device);
+    let network = OnDevice::batcher(CondensationStep::new(CondensationNetwork::trained()), device, batches);
+    Ok(chain.offload("evaluate", (grid,), &network))
 }
