@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,11 +17,16 @@ use serde_json::value::RawValue;
 use super::assembler::Sheet as _;
 use super::item::{Item, OTHERS_FROM, Track, Value, WORKERS, WORKERS_FROM, worker};
 use super::pen::Pen;
+use super::spans::SEPARATOR;
 use super::valve::Level;
 use crate::lock::lock;
 
 /// Events of this target tell the tap which time it is, and are not written.
 pub(super) const CLOCK: &str = "asynchrotron::clock";
+
+/// With fewer records in the queue than this the tap waits for more, for so long.
+const FEW: u64 = 1000;
+const GATHER: Duration = Duration::from_millis(20);
 
 pub(super) struct Tap {
     pen: Arc<Mutex<Pen>>,
@@ -89,14 +95,14 @@ impl Tap {
             return pen.put(&Item::End { track, at });
         }
         let arguments = arguments(record.args);
-        // The name of an algorithm is the slice's.
-        let is_shown = |key: &str| record.ph != "B" || record.cat != "asynchrotron" || key != "algorithm";
-        let arguments: Vec<(&str, Value<'_>)> = arguments
-            .iter()
-            .filter(|(key, _)| is_shown(key))
-            .map(|(key, value)| (&**key, plain(value)))
-            .collect();
-        let (category, name, arguments) = (&*record.cat, &*record.name, &*arguments);
+        let mut arguments: Vec<(&str, Value<'_>)> =
+            arguments.iter().map(|(key, value)| (&**key, plain(value))).collect();
+        let (name, event) = match record.name.split_once(SEPARATOR) {
+            Some((name, event)) => (name, event.parse().ok()),
+            None => (&*record.name, None),
+        };
+        arguments.extend(event.map(|event| ("event", Value::Count(event))));
+        let (category, arguments) = (&*record.cat, &*arguments);
         match record.ph {
             "B" => pen.put(&Item::Begin { track, at, category, name, arguments }),
             _ => pen.put(&Item::Instant { track, at, category, name, arguments }),
@@ -122,6 +128,11 @@ impl Write for Tap {
             if part.ends_with(b"\n") {
                 self.end_line();
             }
+        }
+        // To wake a thread costs whoever does it more than all else. So this one, which would sleep whenever the queue is empty, and
+        // be woken by every span, lets some gather.
+        if self.level.waiting() < FEW {
+            std::thread::sleep(GATHER);
         }
         Ok(bytes.len())
     }

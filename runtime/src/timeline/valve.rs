@@ -8,6 +8,8 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
+use super::spans::is_algorithm;
+
 /// What has gone into the queue and has not come out of it.
 #[derive(Default)]
 pub(super) struct Level {
@@ -20,8 +22,13 @@ impl Level {
     /// So many may be in the queue: some tens of megabytes.
     const MOST: u64 = 1 << 17;
 
+    /// How many are in the queue.
+    pub(super) fn waiting(&self) -> u64 {
+        self.entered.load(Relaxed).saturating_sub(self.left.load(Relaxed))
+    }
+
     fn enter(&self) -> bool {
-        let is_free = self.entered.load(Relaxed).saturating_sub(self.left.load(Relaxed)) < Self::MOST;
+        let is_free = self.waiting() < Self::MOST;
         if is_free {
             self.entered.fetch_add(1, Relaxed);
         } else {
@@ -71,7 +78,8 @@ impl<L> Valve<L> {
 
 impl<S: Subscriber, L: Layer<S>> Layer<S> for Valve<L> {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        if !MUTED.get() {
+        // It would keep the arguments.
+        if !MUTED.get() && !is_algorithm(attributes) {
             self.layer.on_new_span(attributes, id, ctx);
         }
     }
