@@ -37,6 +37,7 @@ mod crowd;
 mod decide;
 mod driver;
 mod fixed;
+mod learnt;
 mod offload;
 mod policy;
 mod report;
