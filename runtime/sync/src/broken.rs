@@ -77,6 +77,32 @@ pub enum Fault {
     PaceSkipsNudge,
     /// Time may go on though what the last hold woke has not run.
     PaceForgetsNudge,
+    /// A point is counted with a relaxed ordering.
+    PointsRelaxedArm,
+    /// Two harvesters may have a stream in hand.
+    PointsClaimRaces,
+    /// What was armed to a stream in hand is not listed.
+    PointsUnlistsArmed,
+    /// A stream is released without looking whether all was condemned meanwhile.
+    PointsForgetsCondemned,
+    /// A point is armed without looking whether all was condemned.
+    PointsArmsCondemned,
+    /// A harvest that finds a fatal error ends only the stream that had it.
+    PointsSkipsSweep,
+    /// That a point is overdue is told at each harvest.
+    PointsTellsTwice,
+    /// An `end` that panics leaves its stream in hand.
+    PointsKeepsClaim,
+    /// A point counts as ended before its `end`.
+    PointsCountsEarly,
+    /// The first point armed does not wake the driver.
+    PointsSkipsWake,
+    /// The driver goes to sleep on what it saw before it took the lock.
+    PointsSleepsBlindly,
+    /// A call that comes before the driver parks is forgotten.
+    PointsForgetsCall,
+    /// Closing wakes nobody.
+    PointsCloseSkipsWake,
 }
 
 #[cfg(any(loom, shuttle))]

@@ -14,12 +14,13 @@
 //! | [`ReadySet`] | one parent task | any of its children that wants to be polled |
 //! | [`Turnstile`] | one task per ticket | its turn, in ticket order |
 //! | [`Alarms`] | any number of tasks, one thread | a time |
+//! | [`Points`] | one driver thread | work on streams whose end has to be asked for |
 //! | [`Pace`] | simulated time | work that others do outside of it |
 //!
 //! # Promises that hold for all of them
 //!
-//! * No call (but [`Alarms::wait`], which is for a thread made for it) blocks on anything but a mutex held for a few
-//!   instructions, and no foreign code runs under such a mutex
+//! * No call (but [`Alarms::wait`], [`Points::wait_armed`] and [`Points::park`], which are for a thread made for it) blocks
+//!   on anything but a mutex held for a few instructions, and no foreign code runs under such a mutex
 //!   except `Waker::clone` and `Waker::will_wake`. Wakers are woken and dropped after unlocking, so a waker that polls
 //!   on the spot, or whose drop drops a task, finds the lock free.
 //! * A future dropped at any time leaves nothing behind that could hang another task.
@@ -39,11 +40,12 @@ mod facade;
 mod gate;
 mod lane_pool;
 mod pace;
+mod points;
 mod product_cell;
 mod ready_set;
 mod timetable;
 mod turnstile;
-#[allow(unsafe_code)] // a marked file: the value slot of a ProductCell
+#[allow(unsafe_code)] // a marked file: the value slot of a ProductCell, the error of Points
 mod write_once;
 
 pub use alarms::{Alarm, Alarms, Watch};
@@ -52,6 +54,7 @@ pub use completion::{Completion, Lost, Signaller, completion};
 pub use gate::{Gate, Held, TakeThing};
 pub use lane_pool::{Closed, Lane, LanePool, Take};
 pub use pace::{Hold, Pace};
+pub use points::{Drive, Harvested, Point, Points};
 pub use product_cell::{Claim, ProductCell, Wait, Waiter};
 pub use ready_set::{Finish, ReadySet};
 pub use turnstile::{Passed, Turn, Turnstile, WaitTurn};

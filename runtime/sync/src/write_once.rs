@@ -1,6 +1,7 @@
-//! A slot that is written at most once, with its state word; the value slot of a [`ProductCell`](crate::ProductCell).
+//! A slot that is written at most once, with its state word; the value slot of a [`ProductCell`](crate::ProductCell), and
+//! the error of [`Points`](crate::Points).
 //!
-//! The only file of the crate with unsafe code. Its interface is safe: whatever is called from whichever thread, the
+//! One of two files of the crate with unsafe code. Its interface is safe: whatever is called from whichever thread, the
 //! value is written by one thread, before anyone reads it, and not again until [`WriteOnce::reset`] has it exclusively.
 //!
 //! ```text
