@@ -9,6 +9,8 @@ use asynchrotron_sync::{Completion, Signaller, completion};
 
 #[cfg(feature = "onnx")]
 use crate::LaneId;
+#[cfg(feature = "cuda")]
+use crate::cuda;
 use crate::{DeviceError, DeviceErrorKind, Step};
 
 /// Which of a step's bodies runs.
@@ -20,11 +22,32 @@ pub(crate) enum Body {
     Onnx(LaneId),
 }
 
+/// Where a step's body for a GPU is to be enqueued from.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enqueue {
+    Anywhere,
+    OnLanesThread,
+}
+
+/// What came of enqueueing a step on a GPU.
+#[cfg(feature = "cuda")]
+#[derive(Debug)]
+pub(crate) enum Enqueued {
+    /// The GPU has it.
+    OnItsWay,
+    /// The step failed or panicked; the job knows.
+    Failed,
+    /// The GPU failed.
+    Faulted(cuda::Fault),
+}
+
 /// One submission inside a device: a step, its input and the other end of the [`Completion`].
 ///
 /// ```text
 ///   QUEUED ──compute_on_host──▶ COMPUTED ──complete──▶ (the waiter has the output, or the error)
-///      └───────────────fail / drop──────────┘ ───────▶ (the waiter has that error, or `Lost`)
+///      │  └─enqueue─▶ ENQUEUED ──land──▲  │
+///      └───────────────fail / drop────────┴─────────▶ (the waiter has that error, or `Lost`)
 /// ```
 ///
 /// Whatever a device does with a job, its waiter hears of it.
@@ -98,6 +121,24 @@ impl Job {
         self.inner.compute(body);
     }
 
+    /// Whether, and from where, the step can be enqueued on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda(&self) -> Option<Enqueue> {
+        self.inner.cuda()
+    }
+
+    /// Enqueues the step's body for a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn enqueue(&mut self, work: &mut cuda::Work<'_>) -> Enqueued {
+        self.inner.enqueue(work)
+    }
+
+    /// The GPU is done: makes the output.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn land(&mut self, landed: &cuda::Landed) {
+        self.inner.land(landed);
+    }
+
     /// Hands what was computed to the waiter and wakes it.
     pub fn complete(mut self) {
         self.inner.complete();
@@ -124,12 +165,20 @@ trait AnyJob: Send {
     fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()>;
     fn pretend(&mut self) -> bool;
     fn compute(&mut self, body: Body);
+    #[cfg(feature = "cuda")]
+    fn cuda(&self) -> Option<Enqueue>;
+    #[cfg(feature = "cuda")]
+    fn enqueue(&mut self, work: &mut cuda::Work<'_>) -> Enqueued;
+    #[cfg(feature = "cuda")]
+    fn land(&mut self, landed: &cuda::Landed);
     fn complete(&mut self);
     fn fail(&mut self, kind: DeviceErrorKind);
 }
 
 enum Stage<S: Step> {
     Queued(S::Input),
+    #[cfg(feature = "cuda")]
+    Enqueued(cuda::Finish<S::Output>),
     Computed(Result<S::Output, DeviceError>),
     /// Completed, or the waiter's to be told that it is lost.
     Gone,
@@ -186,6 +235,51 @@ impl<S: Step> AnyJob for TypedJob<S> {
         };
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda(&self) -> Option<Enqueue> {
+        let body = self.step.on_cuda()?;
+        Some(if body.needs_lanes_thread() { Enqueue::OnLanesThread } else { Enqueue::Anywhere })
+    }
+
+    #[cfg(feature = "cuda")]
+    fn enqueue(&mut self, work: &mut cuda::Work<'_>) -> Enqueued {
+        let (Stage::Queued(input), Some(body)) =
+            (std::mem::replace(&mut self.stage, Stage::Gone), self.step.on_cuda())
+        else {
+            return Enqueued::Failed;
+        };
+        // Unwind safety: as in `compute`.
+        let cause = match catch_unwind(AssertUnwindSafe(|| body.enqueue(input, work))) {
+            Ok(Ok(finish)) => {
+                self.stage = Stage::Enqueued(finish);
+                return Enqueued::OnItsWay;
+            }
+            Ok(Err(cause)) => cause,
+            Err(payload) => {
+                let error = DeviceError::panicked(&self.device, self.step.name(), &*payload);
+                self.stage = Stage::Computed(Err(error));
+                return Enqueued::Failed;
+            }
+        };
+        if let Some(fault) = cause.chain().find_map(|cause| cause.downcast_ref::<cuda::Fault>()) {
+            return Enqueued::Faulted(fault.clone());
+        }
+        let kind = DeviceErrorKind::Step(Arc::new(cause));
+        self.stage = Stage::Computed(Err(DeviceError::new(&self.device, self.step.name(), kind)));
+        Enqueued::Failed
+    }
+
+    #[cfg(feature = "cuda")]
+    fn land(&mut self, landed: &cuda::Landed) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Enqueued(finish) => {
+                let run = AssertUnwindSafe(|| finish(landed));
+                Stage::Computed(outcome(&self.device, self.step.name(), catch_unwind(run)))
+            }
+            other => other,
+        };
+    }
+
     fn complete(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Computed(result) => {
@@ -194,7 +288,7 @@ impl<S: Step> AnyJob for TypedJob<S> {
                     drop(signaller.complete(result));
                 }
             }
-            Stage::Queued(_) | Stage::Gone => self.fail(DeviceErrorKind::Lost),
+            _ => self.fail(DeviceErrorKind::Lost),
         }
     }
 
@@ -227,10 +321,19 @@ pub(crate) fn compute<S: Step>(
         #[cfg(feature = "onnx")]
         Body::Onnx(lane) => step.on_onnx(input, lane),
     };
-    match catch_unwind(AssertUnwindSafe(run)) {
+    outcome(device, step.name(), catch_unwind(AssertUnwindSafe(run)))
+}
+
+/// What a step's body came to.
+fn outcome<T>(
+    device: &str,
+    step: &str,
+    outcome: std::thread::Result<anyhow::Result<T>>,
+) -> Result<T, DeviceError> {
+    match outcome {
         Ok(Ok(output)) => Ok(output),
-        Ok(Err(cause)) => Err(DeviceError::new(device, step.name(), DeviceErrorKind::Step(Arc::new(cause)))),
-        Err(payload) => Err(DeviceError::panicked(device, step.name(), &*payload)),
+        Ok(Err(cause)) => Err(DeviceError::new(device, step, DeviceErrorKind::Step(Arc::new(cause)))),
+        Err(payload) => Err(DeviceError::panicked(device, step, &*payload)),
     }
 }
 

@@ -52,6 +52,7 @@
 //! | `host.rs` | [`HostDevice`]: the reference |
 //! | `emulated.rs`, `emulated/` | [`EmulatedDevice`]: a model of a device, and its faults |
 //! | `onnx.rs`, `onnx/` | `OnnxDevice`: ONNX Runtime, with the feature `onnx` |
+//! | `cuda.rs`, `cuda/` | `CudaDevice`: a GPU, with the feature `cuda` |
 //! | `inference.rs`, `inference/` | [`inference`]: models as steps, with or without ONNX Runtime |
 //! | `threads.rs`, `inline.rs`, `drivers.rs` | lanes with a thread each; which steps are short enough to run where they are, and the threads for those that are not |
 //! | `drain.rs` | [`Drain`]: the wait for everything submitted |
@@ -61,10 +62,12 @@
 //! | `tests/conformance/` | what every device promises, as tests that each device passes itself to |
 //!
 //! What is *absent*: hits, tracks, events; batches; any waiting protocol (those are in `asynchrotron-sync`).
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod batched;
 pub mod columns;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod device;
 mod devices;
 mod drain;

@@ -68,6 +68,12 @@ pub trait Step: Send + Sync + 'static {
     /// [`DeviceErrorKind::Step`](crate::DeviceErrorKind::Step). A panic does as well.
     fn on_host(&self, input: Self::Input) -> anyhow::Result<Self::Output>;
 
+    /// The body on a GPU; `None`, the default: it has none, and the host's is run beside the GPU.
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self) -> Option<&dyn crate::cuda::CudaBody<Self::Input, Self::Output>> {
+        None
+    }
+
     /// The body on an ONNX device: a run of a model, usually, on the session that the model has for this lane. By default, that on
     /// the host.
     ///

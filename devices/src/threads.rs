@@ -64,6 +64,17 @@ impl Threads {
         if self.closed.load(Ordering::Relaxed) { None } else { Some(inline) }
     }
 
+    /// Counts a submission that these threads do not run.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn enter(&self) -> Entered {
+        self.outstanding.enter()
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.lanes.close();

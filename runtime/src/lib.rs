@@ -98,6 +98,7 @@
 //! | [`batch`] | requests of many events, side by side | who can still come |
 //! | `failure`, `policy` | what goes wrong | causes and consequences |
 //! | [`time`](mod@time) | the clock: real or simulated | who rings |
+//! | [`harvest`] | work elsewhere whose end is found by asking | who asks, and when |
 //! | `meter`, `observer`, `tally`, `report`, [`timeline`] | where the time went | ticks |
 //! | `monitor`, `snapshot` | what is going on now | where the meters are |
 //!
@@ -115,6 +116,7 @@ mod failure;
 mod feed;
 mod group;
 mod handle;
+pub mod harvest;
 mod lock;
 mod meter;
 mod monitor;

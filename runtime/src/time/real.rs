@@ -9,6 +9,7 @@ use std::time::Duration;
 use asynchrotron_sync::{Alarms, Watch};
 
 use crate::clock::{self, Ticks};
+use crate::harvest;
 use crate::lock::lock;
 
 /// How late the alarm thread may be while no worker is parked: for those who wait outside the workers, and for workers
@@ -90,12 +91,17 @@ impl Real {
 
     #[inline]
     pub(super) fn ring_due(&self) -> bool {
+        self.ring_alarms() | (harvest::in_passing() > 0)
+    }
+
+    #[inline]
+    fn ring_alarms(&self) -> bool {
         !self.alarms.is_quiet() && self.alarms.ring_due(self.now()) > 0
     }
 
     pub(super) fn park(&self) {
         // Whoever was woken by that runs next, perhaps here.
-        if !self.ring_due() {
+        if !self.ring_alarms() && !harvest::when_idle() {
             PARKED.set(true);
             self.change(|staff| staff.parked += 1);
         }

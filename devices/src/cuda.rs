@@ -1,0 +1,41 @@
+//! GPUs: lanes are streams, and what ends on them is awaited.
+//!
+//! Nothing of CUDA is needed to build this, and the driver and the compiler (NVRTC) are found at run time.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `device.rs` | [`CudaDevice`]: one GPU |
+//! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
+//! | `flight.rs`, `engine.rs` | a submission on its way, and how its end is learnt |
+//! | `pool.rs` | memory that goes round |
+//! | `kernel.rs`, `compiler.rs` | [`KernelSource`]: device code, compiled once |
+//! | `driver.rs`, `real.rs`, `mock.rs` | [`Driver`]: the calls that all this is built on; NVIDIA's, and one for tests |
+//!
+//! Unsafe code is in `real.rs`, `compiler.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
+
+#[allow(unsafe_code)] // a marked file: foreign calls
+mod compiler;
+mod device;
+mod driver;
+mod engine;
+mod fault;
+mod flight;
+mod kernel;
+mod memory;
+#[allow(unsafe_code)] // a marked file: host memory that plays a GPU's
+pub mod mock;
+mod pool;
+#[allow(unsafe_code)] // a marked file: foreign calls
+mod real;
+mod shared;
+mod work;
+
+pub use compiler::build as build_kernels;
+pub use device::{CudaConfig, CudaDevice, MemoryCounts};
+pub use driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
+pub use engine::Waiting;
+pub use fault::{Fault, Severity};
+pub use kernel::{Kernel, KernelError, KernelSource};
+pub use memory::{DeviceSlice, Download, Landed, Staged};
+pub use pool::PoolCounts;
+pub use work::{Argument, CudaBody, Finish, Region, Work};

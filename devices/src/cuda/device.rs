@@ -1,0 +1,301 @@
+//! [`CudaDevice`]: one GPU.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use asynchrotron::time::{Clock, Hold};
+use asynchrotron_sync::{Lane, LanePool};
+
+use super::driver::Driver;
+use super::engine::{Engine, Retirement, Waiting};
+use super::flight::{Flight, kind_of};
+use super::pool::PoolCounts;
+use super::real::RealDriver;
+use super::shared::Shared;
+use super::work::Work;
+use super::{Fault, GpuInfo};
+use crate::drain::Entered;
+use crate::drivers::{Drivers, Errand};
+use crate::job::{Body, Enqueue, Enqueued};
+use crate::threads::Threads;
+use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job, LaneId};
+
+/// How a GPU is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CudaConfig {
+    /// Submissions at a time: streams.
+    pub lanes: usize,
+    /// How the ends of submissions are learnt.
+    pub waiting: Waiting,
+    /// How long a worker that has nothing to do asks the GPU again and again before it parks.
+    pub spin: Duration,
+    /// A submission that has not ended after this is taken to have hung: its waiter is told, and the GPU is not used any more.
+    pub hang_after: Duration,
+    /// Steps without a body for the GPU run on the host; those that are shorter than this on the caller's thread.
+    pub inline_below: Duration,
+}
+
+impl Default for CudaConfig {
+    fn default() -> Self {
+        Self {
+            lanes: 8,
+            waiting: Waiting::default(),
+            spin: Duration::from_micros(50),
+            hang_after: Duration::from_secs(60),
+            inline_below: Duration::from_micros(50),
+        }
+    }
+}
+
+/// One GPU.
+///
+/// ```text
+///               enqueued by whoever holds the lane                 found by asking
+///   submit ──▶ copies and kernels on its stream, then an event ──▶ buffers and lane back ─▶ completion
+///      └─▶ a step without a body for the GPU: the host's, on the lane's driver thread
+/// ```
+///
+/// A GPU that fails for good, or hangs, is retired: what is on it fails with
+/// [`LaneLost`](DeviceErrorKind::LaneLost), and nothing more is taken.
+///
+/// Dropping it closes it, and never waits.
+pub struct CudaDevice {
+    name: String,
+    capability: Capability,
+    gpu: Arc<Gpu>,
+    /// For steps that have no body for the GPU.
+    threads: Threads,
+    /// For those that must be enqueued from their lane's own thread.
+    enqueuers: Drivers<Enqueueing>,
+    clock: Clock,
+}
+
+/// What it takes to enqueue, from any thread.
+struct Gpu {
+    shared: Arc<Shared>,
+    engine: Engine,
+    retirement: Arc<Retirement>,
+    hang_after: Duration,
+}
+
+/// What a GPU's memory has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryCounts {
+    /// On the GPU.
+    pub device: PoolCounts,
+    /// Pinned memory of the host.
+    pub pinned: PoolCounts,
+}
+
+impl CudaDevice {
+    /// Opens every GPU that is here, or says in one line why there is none.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub fn discover(config: CudaConfig) -> Result<Vec<Self>, String> {
+        (0..RealDriver::count()?)
+            .map(|ordinal| {
+                let driver = RealDriver::open(ordinal).map_err(|fault| format!("GPU {ordinal}: {fault}"))?;
+                Self::open(Arc::new(driver), config).map_err(|fault| format!("GPU {ordinal}: {fault}"))
+            })
+            .collect()
+    }
+
+    /// A GPU behind this driver.
+    ///
+    /// # Errors
+    /// What the driver fails with.
+    pub fn open(driver: Arc<dyn Driver>, config: CudaConfig) -> Result<Self, Fault> {
+        let lanes = config.lanes.max(1);
+        let info = driver.info().clone();
+        let GpuInfo { ordinal, name: gpu, arch, memory_bytes, driver: version, .. } = &info;
+        let gib = *memory_bytes as f64 / f64::from(1 << 30);
+        let description = format!("{gpu}, {arch}, {gib:.0} GiB, driver {version}, {lanes} lanes");
+        let memory_bytes = Some(*memory_bytes);
+        let name = format!("cuda:{ordinal}");
+        let shared = Shared::new(driver, lanes)?;
+        let threads = Threads::new("cuda", lanes, config.inline_below);
+        let engine = Engine::new(config.waiting, lanes, config.spin, &name)
+            .map_err(|error| Fault::new(super::Severity::Ordinary, format!("no driver thread: {error}")))?;
+        Ok(Self {
+            name,
+            capability: Capability { description, lanes, memory_bytes, computes_on_host: true },
+            gpu: Arc::new(Gpu {
+                shared,
+                engine,
+                retirement: Arc::new(Retirement::new(threads.lanes().clone())),
+                hang_after: config.hang_after,
+            }),
+            threads,
+            enqueuers: Drivers::new("cuda enqueueing", lanes),
+            clock: Clock::real(),
+        })
+    }
+
+    /// The same, for a job with this clock: simulated time stands still while the GPU works.
+    #[must_use]
+    pub fn in_time(mut self, clock: Clock) -> Self {
+        self.threads.in_time(clock.clone());
+        self.clock = clock;
+        self
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &GpuInfo {
+        self.gpu.shared.driver.info()
+    }
+
+    /// What its memory has done.
+    pub fn memory(&self) -> MemoryCounts {
+        let shared = &self.gpu.shared;
+        MemoryCounts { device: shared.memory.counts(), pinned: shared.pinned.counts() }
+    }
+
+    /// Why it is not used any more; `None` if it is.
+    pub fn retired(&self) -> Option<&Fault> {
+        self.gpu.retirement.why()
+    }
+}
+
+impl Gpu {
+    /// Enqueues the job on its lane. Whatever happens, the waiter hears of it.
+    fn enqueue(&self, lane: Lane<LaneId>, mut job: Job, entered: Entered, hold: Hold) {
+        let stream = self.shared.streams[lane.0];
+        let mut work = Work::new(&self.shared, stream, *lane);
+        let event = self.shared.driver.bind().and_then(|()| self.shared.take_event());
+        let event = match event {
+            Ok(event) => event,
+            Err(fault) => return self.refuse(lane, job, &fault),
+        };
+        let enqueued = job.enqueue(&mut work);
+        let held = work.into_held();
+        // What was enqueued before something failed may still use the buffers.
+        let recorded = self.shared.driver.record(event, stream);
+        let fault = match (enqueued, recorded) {
+            (_, Err(fault)) => Some(fault),
+            (Enqueued::Faulted(fault), Ok(())) => Some(fault),
+            (Enqueued::OnItsWay | Enqueued::Failed, Ok(())) => None,
+        };
+        let fatal = fault.as_ref().is_some_and(Fault::is_fatal);
+        let flight = Flight {
+            shared: self.shared.clone(),
+            retirement: self.retirement.clone(),
+            event,
+            verdict: fault.as_ref().map(kind_of),
+            job: Some(job),
+            held,
+            lane,
+            due_ns: self.engine.now_ns().saturating_add(self.hang_after.as_nanos() as u64),
+            hang_after: self.hang_after,
+            called_back: None,
+            entered,
+            hold,
+        };
+        if let (true, Some(fault)) = (fatal, &fault) {
+            self.retirement.retire(fault);
+            self.engine.condemn(fault);
+        }
+        self.engine.watch(flight);
+    }
+
+    fn refuse(&self, lane: Lane<LaneId>, job: Job, fault: &Fault) {
+        if fault.is_fatal() {
+            self.retirement.retire(fault);
+            self.engine.condemn(fault);
+            let _ = lane.retire();
+        } else {
+            drop(lane);
+        }
+        job.fail(kind_of(fault));
+    }
+}
+
+impl Device for CudaDevice {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cuda
+    }
+
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    fn lanes(&self) -> &LanePool<LaneId> {
+        self.threads.lanes()
+    }
+
+    fn submit_job(&self, lane: Lane<LaneId>, job: Job) {
+        if lane.0 >= self.capability.lanes {
+            drop(lane);
+            return job.fail(DeviceErrorKind::Refused("the lane belongs to another device".into()));
+        }
+        if let Some(fault) = self.gpu.retirement.why() {
+            let fault = fault.clone();
+            return self.gpu.refuse(lane, job, &fault);
+        }
+        let Some(enqueueing) = job.cuda() else { return self.threads.submit(lane, job, Body::Host) };
+        if self.threads.is_closed() {
+            drop(lane);
+            return job.fail(DeviceErrorKind::Closed);
+        }
+        if job.is_abandoned() {
+            return;
+        }
+        let (entered, hold) = (self.threads.enter(), self.clock.hold());
+        match enqueueing {
+            Enqueue::Anywhere => self.gpu.enqueue(lane, job, entered, hold),
+            Enqueue::OnLanesThread => {
+                let (index, gpu) = (lane.0, self.gpu.clone());
+                self.enqueuers.send(index, Enqueueing { gpu, lane, job, entered, hold });
+            }
+        }
+    }
+
+    fn inline(&self, step: &str, rows: usize, _lane: Option<LaneId>) -> Option<Inline<'_>> {
+        // Only steps that have run on the host are known by their time.
+        self.threads.inline(step, rows, Body::Host)
+    }
+
+    fn close(&self) {
+        self.threads.close();
+    }
+
+    fn drain(&self) -> Drain {
+        self.threads.drain()
+    }
+}
+
+impl fmt::Debug for CudaDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CudaDevice")
+            .field("name", &self.name)
+            .field("engine", &self.gpu.engine)
+            .field("memory", &self.memory())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is enqueued from its lane's own thread.
+struct Enqueueing {
+    gpu: Arc<Gpu>,
+    lane: Lane<LaneId>,
+    job: Job,
+    entered: Entered,
+    hold: Hold,
+}
+
+impl Errand for Enqueueing {
+    fn run(self) {
+        let Self { gpu, lane, job, entered, hold } = self;
+        gpu.enqueue(lane, job, entered, hold);
+    }
+
+    fn refuse(self, why: &str) {
+        drop(self.lane);
+        self.job.fail(DeviceErrorKind::Refused(why.into()));
+    }
+}

@@ -1,0 +1,154 @@
+//! [`Driver`]: the few calls of a GPU's driver that the device is built on; the real one and a mock implement it.
+
+use std::ffi::c_void;
+use std::fmt;
+
+use super::{Fault, KernelSource};
+
+/// A queue of the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stream(pub usize);
+
+/// A point on a stream: a CUDA event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CudaEvent(pub usize);
+
+/// Loaded device code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Module(pub usize);
+
+/// A kernel in a [`Module`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Function(pub usize);
+
+/// An address in the GPU's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address(pub u64);
+
+/// An address in pinned memory of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pinned(pub usize);
+
+/// How many threads run a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Blocks, in x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a block, in x, y and z.
+    pub block: [u32; 3],
+    /// Bytes of dynamic shared memory of a block.
+    pub shared_bytes: u32,
+}
+
+impl Launch {
+    /// One thread for each of `threads`, in blocks of `block`: one block at least.
+    pub fn for_each(threads: usize, block: u32) -> Self {
+        let blocks = threads.div_ceil(block as usize).clamp(1, i32::MAX as usize);
+        Self::blocks(blocks as u32, block)
+    }
+
+    /// So many blocks of so many threads.
+    pub fn blocks(blocks: u32, block: u32) -> Self {
+        Self { grid: [blocks, 1, 1], block: [block, 1, 1], shared_bytes: 0 }
+    }
+
+    /// The same, with so much dynamic shared memory.
+    #[must_use]
+    pub fn with_shared(self, shared_bytes: u32) -> Self {
+        Self { shared_bytes, ..self }
+    }
+}
+
+/// What a GPU is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuInfo {
+    /// Its number among those that the driver shows.
+    pub ordinal: usize,
+    /// As `NVIDIA H200`.
+    pub name: String,
+    /// As `sm_90`.
+    pub arch: String,
+    /// Its memory.
+    pub memory_bytes: u64,
+    /// Its multiprocessors.
+    pub multiprocessors: u32,
+    /// The driver's version, as `13.0`.
+    pub driver: String,
+}
+
+/// The calls of one GPU's driver.
+///
+/// Handles are plain numbers, so that the device's logic is the same code with a mock. Everything but
+/// [`is_reached`](Self::is_reached) and [`synchronize`](Self::synchronize) needs the GPU's context
+/// [bound](Self::bind) to the calling thread.
+pub trait Driver: fmt::Debug + Send + Sync + 'static {
+    /// What it drives.
+    fn info(&self) -> &GpuInfo;
+
+    /// Makes its context the calling thread's.
+    fn bind(&self) -> Result<(), Fault>;
+
+    /// A queue that runs beside all others.
+    fn create_stream(&self) -> Result<Stream, Fault>;
+    /// Gives it back, when what is on it has ended.
+    fn destroy_stream(&self, stream: Stream);
+
+    /// A point that is on no stream yet. `timed`: with the GPU's time.
+    fn create_event(&self, timed: bool) -> Result<CudaEvent, Fault>;
+    /// Gives it back.
+    fn destroy_event(&self, event: CudaEvent);
+    /// Puts the point behind everything that is on the stream.
+    fn record(&self, event: CudaEvent, stream: Stream) -> Result<(), Fault>;
+    /// Whether the GPU has got there, or what keeps it from ever getting there. Any thread may ask.
+    fn is_reached(&self, event: CudaEvent) -> Result<bool, Fault>;
+    /// Blocks the calling thread, asleep, until the GPU has got there. Any thread may.
+    fn synchronize(&self, event: CudaEvent) -> Result<(), Fault>;
+    /// Makes the stream wait for the point, on the GPU.
+    fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault>;
+    /// Time between two points that were reached, in milliseconds.
+    fn elapsed_ms(&self, from: CudaEvent, to: CudaEvent) -> Result<f32, Fault>;
+
+    /// Pinned memory, cached (not write-combined).
+    fn pin(&self, bytes: usize) -> Result<Pinned, Fault>;
+    /// Gives it back.
+    fn unpin(&self, address: Pinned, bytes: usize);
+    /// Memory of the GPU, in the order of the stream.
+    fn allocate(&self, bytes: usize, stream: Stream) -> Result<Address, Fault>;
+    /// Gives it back, in the order of the stream.
+    fn free(&self, address: Address, bytes: usize, stream: Stream);
+
+    /// Host → GPU, in the order of the stream. The memory must stay until then.
+    fn copy_in(&self, to: Address, from: Pinned, bytes: usize, stream: Stream) -> Result<(), Fault>;
+    /// GPU → host, in the order of the stream. The memory must stay until then.
+    fn copy_out(&self, to: Pinned, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault>;
+    /// Within the GPU, or from the GPU `from_ordinal` if that is another one.
+    fn copy_within(
+        &self,
+        to: Address,
+        from: Address,
+        from_ordinal: usize,
+        bytes: usize,
+        stream: Stream,
+    ) -> Result<(), Fault>;
+    /// Sets each byte, in the order of the stream.
+    fn fill(&self, at: Address, byte: u8, bytes: usize, stream: Stream) -> Result<(), Fault>;
+
+    /// Device code for this GPU.
+    fn compile(&self, source: &KernelSource) -> Result<Vec<u8>, super::KernelError>;
+    /// Makes compiled code callable.
+    fn load(&self, image: &[u8]) -> Result<Module, Fault>;
+    /// The kernel of this name.
+    fn function(&self, module: Module, name: &str) -> Result<Function, Fault>;
+    /// Runs a kernel, in the order of the stream. Each of `arguments` points to the value of one parameter, and is read before this
+    /// returns.
+    fn launch(
+        &self,
+        function: Function,
+        launch: Launch,
+        arguments: &mut [*mut c_void],
+        stream: Stream,
+    ) -> Result<(), Fault>;
+    /// Calls `then` on a thread of the driver's when everything on the stream has ended, **unless it ended with an error**. `then`
+    /// must not call the driver.
+    fn call_back(&self, stream: Stream, then: Box<dyn FnOnce() + Send>) -> Result<(), Fault>;
+}

@@ -1,0 +1,264 @@
+//! [`Engine`]: how the ends of submissions are learnt.
+//!
+//! By default the GPU is *asked*: workers ask between two polls and before they park, and a driver thread asks while they are busy
+//! or asleep. The other strategies are there to be compared with (`asynchrotron bench cuda`).
+//!
+//! ```text
+//!                   nothing outstanding                     workers ask
+//!    SLEEPING ◀──(4) for a while──── LINGERING ◀──(1)──▶ STANDING BY ◀──(3)── ASKING: spin, yield, timed park
+//!        └────────(2) armed──────────────────────────────────────────────────▶
+//!
+//!   the driver thread; (3) as soon as somebody else has asked since it last looked
+//! ```
+
+use std::cell::Cell;
+use std::fmt;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use asynchrotron::harvest::{self, Harvest, Registered};
+use asynchrotron_sync::{Drive, LanePool, Point, Points};
+
+use super::Fault;
+use super::flight::Flight;
+use crate::LaneId;
+use crate::drivers::{Drivers, Errand};
+
+/// How the ends of submissions are learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Waiting {
+    /// Workers and a driver thread ask the oldest event of each stream.
+    #[default]
+    Ask,
+    /// The driver calls back. It serialises streams and is silent after a fatal error, hence a watchdog asks every millisecond.
+    CallBack,
+    /// A thread per lane sleeps in the driver.
+    Thread,
+    /// Whoever submits sleeps in the driver.
+    Block,
+}
+
+/// Why a GPU is not used any more.
+#[derive(Debug)]
+pub(super) struct Retirement {
+    why: OnceLock<Fault>,
+    lanes: LanePool<LaneId>,
+}
+
+impl Retirement {
+    pub(super) fn new(lanes: LanePool<LaneId>) -> Self {
+        Self { why: OnceLock::new(), lanes }
+    }
+
+    /// Nobody gets a lane any more.
+    pub(super) fn retire(&self, why: &Fault) {
+        if self.why.set(why.clone()).is_ok() {
+            self.lanes.close();
+        }
+    }
+
+    pub(super) fn why(&self) -> Option<&Fault> {
+        self.why.get()
+    }
+}
+
+/// How the ends of one GPU's submissions are learnt.
+pub(super) struct Engine {
+    waiting: Waiting,
+    core: Arc<Core>,
+    threads: Drivers<Landing>,
+    _registered: Option<Registered>,
+}
+
+struct Core {
+    points: Points<Flight>,
+    origin: Instant,
+    /// Whether an idle worker is asking again and again. One is enough.
+    spinning: AtomicBool,
+    /// How long it does.
+    spin: Duration,
+    asked_by_workers: bool,
+}
+
+/// How long the driver thread stands by, or lingers, before it looks again.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
+/// How often it finds nothing before it sleeps until something is armed. Being woken costs whoever arms some microseconds.
+const LINGER_LOOKS: u32 = 10;
+
+thread_local! {
+    /// Whether this is a thread of the driver's that must not call the driver.
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a flight may only look at its flag.
+pub(super) fn asks_flags_only() -> bool {
+    IN_CALLBACK.get()
+}
+
+impl Engine {
+    pub(super) fn new(waiting: Waiting, lanes: usize, spin: Duration, name: &str) -> std::io::Result<Self> {
+        let asked_by_workers = waiting == Waiting::Ask;
+        let core = Arc::new(Core {
+            points: Points::new(lanes),
+            origin: Instant::now(),
+            spinning: AtomicBool::new(false),
+            spin,
+            asked_by_workers,
+        });
+        if matches!(waiting, Waiting::Ask | Waiting::CallBack) {
+            let core = core.clone();
+            thread::Builder::new().name(format!("{name} completions")).spawn(move || core.drive())?;
+        }
+        let registered = asked_by_workers.then(|| harvest::register(core.clone()));
+        Ok(Self { waiting, core, threads: Drivers::new("cuda waiting", lanes), _registered: registered })
+    }
+
+    /// The engine's time.
+    pub(super) fn now_ns(&self) -> u64 {
+        self.core.now_ns()
+    }
+
+    /// Sees a flight to its end.
+    pub(super) fn watch(&self, mut flight: Flight) {
+        let lane = flight.lane.0;
+        match self.waiting {
+            Waiting::Ask => self.core.points.arm(lane, flight),
+            Waiting::Thread => self.threads.send(lane, Landing(flight)),
+            Waiting::Block => Landing(flight).run(),
+            Waiting::CallBack => {
+                let called_back = Arc::new(AtomicBool::new(false));
+                flight.called_back = Some(called_back.clone());
+                let (driver, stream) = (flight.shared.driver.clone(), flight.shared.streams[lane]);
+                let core = self.core.clone();
+                self.core.points.arm(lane, flight);
+                let then = move || {
+                    called_back.store(true, Ordering::Release);
+                    IN_CALLBACK.set(true);
+                    core.points.harvest(core.now_ns());
+                    IN_CALLBACK.set(false);
+                };
+                // If it cannot be called back, the watchdog finds out.
+                let _ = driver.call_back(stream, Box::new(then));
+            }
+        }
+    }
+
+    /// Nothing on the GPU will ever be reached: everything that is outstanding fails.
+    pub(super) fn condemn(&self, fault: &Fault) {
+        self.core.points.condemn(fault.clone());
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The driver thread sees what is outstanding to its end, and ends.
+        self.core.points.close();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("waiting", &self.waiting)
+            .field("outstanding", &self.core.points.outstanding())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    fn now_ns(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+
+    fn ask(&self) -> usize {
+        self.points.harvest(self.now_ns()).ended
+    }
+
+    /// The driver thread.
+    fn drive(&self) {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        while let Drive::Ask = self.points.wait_armed() {
+            let mut quiet_looks = 0;
+            let mut asked = self.points.harvests();
+            let mut found = Instant::now();
+            while quiet_looks < LINGER_LOOKS {
+                if self.points.outstanding() == 0 {
+                    quiet_looks += 1;
+                    thread::sleep(LOOK_EVERY);
+                    asked = self.points.harvests();
+                    found = Instant::now();
+                    continue;
+                }
+                quiet_looks = 0;
+                if !self.asked_by_workers {
+                    self.ask();
+                    self.points.park(Duration::from_millis(1));
+                    continue;
+                }
+                if self.points.harvests() != asked {
+                    // Workers do it; they call when they are about to sleep.
+                    asked = self.points.harvests();
+                    self.points.park(LOOK_EVERY);
+                    found = Instant::now();
+                    continue;
+                }
+                if self.ask() > 0 {
+                    found = Instant::now();
+                }
+                asked = self.points.harvests();
+                match found.elapsed().as_micros() {
+                    // Where there are few cores, a thread that spins takes one from the workers.
+                    0..50 if cores > 4 => std::hint::spin_loop(),
+                    0..200 => thread::yield_now(),
+                    // As precise as the system's timers are; longer waits deserve less.
+                    micros => self.points.park(Duration::from_micros((micros as u64 / 10).clamp(20, 500))),
+                }
+            }
+        }
+    }
+}
+
+impl Harvest for Core {
+    fn harvest(&self) -> usize {
+        // Nothing outstanding costs one load.
+        if self.points.outstanding() == 0 { 0 } else { self.ask() }
+    }
+
+    /// A worker that has nothing to do asks for a while: if that finds something, it saves the way through another thread.
+    fn harvest_idle(&self) -> usize {
+        if self.points.outstanding() == 0 || self.spinning.swap(true, Ordering::Relaxed) {
+            return 0;
+        }
+        let begin = Instant::now();
+        let mut ended = self.ask();
+        while ended == 0 && self.points.outstanding() > 0 && begin.elapsed() < self.spin {
+            std::hint::spin_loop();
+            ended = self.ask();
+        }
+        self.spinning.store(false, Ordering::Relaxed);
+        if self.points.outstanding() > 0 && ended == 0 {
+            self.points.call();
+        }
+        ended
+    }
+}
+
+/// A flight whose end one thread waits for, asleep in the driver.
+struct Landing(Flight);
+
+impl Errand for Landing {
+    fn run(self) {
+        let Self(flight) = self;
+        let end = flight.shared.driver.synchronize(flight.event);
+        flight.end(end);
+    }
+
+    fn refuse(self, _why: &str) {
+        // No thread could be started: better late than never.
+        self.run();
+    }
+}

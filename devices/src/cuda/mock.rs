@@ -1,0 +1,321 @@
+//! [`MockDriver`]: a GPU's driver made of host memory, for tests on machines without one.
+//!
+//! Its memory is the host's, copies happen when they are enqueued, and kernels are functions of the test. What takes time, and goes
+//! wrong, is what the device's logic has to deal with: ends that come [later](MockConfig::latency), or never, calls that fail, a
+//! context that is lost, memory that runs out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::c_void;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
+use super::{Fault, KernelError, KernelSource, Severity};
+
+/// A kernel: gets how it was launched, and pointers to the values of its parameters.
+pub type MockKernel = Arc<dyn Fn(Launch, &[*mut c_void]) + Send + Sync>;
+
+/// What a mock GPU is like.
+#[derive(Clone)]
+pub struct MockConfig {
+    /// Its number.
+    pub ordinal: usize,
+    /// How long after it was recorded an event is reached.
+    pub latency: Duration,
+    /// The memory that it has.
+    pub memory_bytes: u64,
+    /// By name.
+    pub kernels: HashMap<String, MockKernel>,
+    /// The number of the launch, from 1, that fails for itself.
+    pub fail_nth: Option<u64>,
+    /// The number of the launch, from 1, that makes the context fail for good, when its end would have come.
+    pub crash_nth: Option<u64>,
+    /// The number of the launch, from 1, after which nothing on its stream is ever reached.
+    pub hang_nth: Option<u64>,
+}
+
+impl Default for MockConfig {
+    /// A quick GPU with a gibibyte of memory, on which nothing fails.
+    fn default() -> Self {
+        Self {
+            ordinal: 0,
+            latency: Duration::ZERO,
+            memory_bytes: 1 << 30,
+            kernels: HashMap::new(),
+            fail_nth: None,
+            crash_nth: None,
+            hang_nth: None,
+        }
+    }
+}
+
+/// A GPU's driver made of host memory.
+pub struct MockDriver {
+    config: MockConfig,
+    info: GpuInfo,
+    launches: AtomicU64,
+    handles: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By event: when it is reached. Absent: it was not recorded, which counts as reached.
+    events: HashMap<usize, Reach>,
+    /// Streams on which nothing ends any more.
+    hung: Vec<usize>,
+    /// The context is gone from this time on.
+    crashed: Option<Instant>,
+    memory: BTreeMap<u64, Box<[u128]>>,
+    used_bytes: u64,
+    kernels: Vec<MockKernel>,
+}
+
+#[derive(Clone, Copy)]
+enum Reach {
+    At(Instant),
+    Never,
+}
+
+impl MockDriver {
+    /// Such a GPU.
+    pub fn new(config: MockConfig) -> Self {
+        let info = GpuInfo {
+            ordinal: config.ordinal,
+            name: "a mock".into(),
+            arch: "sm_00".into(),
+            memory_bytes: config.memory_bytes,
+            multiprocessors: 2,
+            driver: "0.0".into(),
+        };
+        Self {
+            config,
+            info,
+            launches: AtomicU64::new(0),
+            handles: AtomicUsize::new(1),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Bytes that were not given back, of the GPU's memory and pinned.
+    pub fn used_bytes(&self) -> u64 {
+        self.state().used_bytes
+    }
+
+    /// Launches so far.
+    pub fn launches(&self) -> u64 {
+        self.launches.load(Ordering::Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self) -> usize {
+        self.handles.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> Result<u64, Fault> {
+        let mut state = self.state();
+        alive(&state)?;
+        if state.used_bytes + bytes as u64 > self.config.memory_bytes {
+            return Err(Fault::new(Severity::OutOfMemory, "the mock has no more memory"));
+        }
+        // Aligned to 256, as the real one's.
+        let memory = vec![0_u128; bytes.div_ceil(16) + 16].into_boxed_slice();
+        let address = (memory.as_ptr() as u64).next_multiple_of(256);
+        state.used_bytes += bytes as u64;
+        state.memory.insert(address, memory);
+        Ok(address)
+    }
+
+    fn give(&self, address: u64, bytes: usize) {
+        let mut state = self.state();
+        assert!(state.memory.remove(&address).is_some(), "memory is given back once");
+        state.used_bytes -= bytes as u64;
+    }
+
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Fault> {
+        alive(&self.state())?;
+        // SAFETY: both lie in memory that `take` made and its owner has not given back; two blocks never overlap, and copies within
+        // one are of distinct ranges.
+        unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+}
+
+fn alive(state: &State) -> Result<(), Fault> {
+    match state.crashed {
+        Some(at) if at <= Instant::now() => Err(Fault::new(Severity::Fatal, "the mock's context is gone")),
+        _ => Ok(()),
+    }
+}
+
+impl Driver for MockDriver {
+    fn info(&self) -> &GpuInfo {
+        &self.info
+    }
+
+    fn bind(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn create_stream(&self) -> Result<Stream, Fault> {
+        Ok(Stream(self.handle()))
+    }
+
+    fn destroy_stream(&self, _stream: Stream) {}
+
+    fn create_event(&self, _timed: bool) -> Result<CudaEvent, Fault> {
+        Ok(CudaEvent(self.handle()))
+    }
+
+    fn destroy_event(&self, event: CudaEvent) {
+        self.state().events.remove(&event.0);
+    }
+
+    fn record(&self, event: CudaEvent, stream: Stream) -> Result<(), Fault> {
+        let mut state = self.state();
+        alive(&state)?;
+        let reach = match state.hung.contains(&stream.0) {
+            true => Reach::Never,
+            false => Reach::At(Instant::now() + self.config.latency),
+        };
+        state.events.insert(event.0, reach);
+        Ok(())
+    }
+
+    fn is_reached(&self, event: CudaEvent) -> Result<bool, Fault> {
+        let state = self.state();
+        alive(&state)?;
+        Ok(match state.events.get(&event.0) {
+            Some(Reach::At(at)) => *at <= Instant::now(),
+            Some(Reach::Never) => false,
+            None => true,
+        })
+    }
+
+    fn synchronize(&self, event: CudaEvent) -> Result<(), Fault> {
+        while !self.is_reached(event)? {
+            thread::sleep(Duration::from_micros(20));
+        }
+        Ok(())
+    }
+
+    fn wait(&self, _stream: Stream, _event: CudaEvent) -> Result<(), Fault> {
+        alive(&self.state())
+    }
+
+    fn elapsed_ms(&self, _from: CudaEvent, _to: CudaEvent) -> Result<f32, Fault> {
+        Ok(0.0)
+    }
+
+    fn pin(&self, bytes: usize) -> Result<Pinned, Fault> {
+        self.take(bytes).map(|address| Pinned(address as usize))
+    }
+
+    fn unpin(&self, address: Pinned, bytes: usize) {
+        self.give(address.0 as u64, bytes);
+    }
+
+    fn allocate(&self, bytes: usize, _stream: Stream) -> Result<Address, Fault> {
+        self.take(bytes).map(Address)
+    }
+
+    fn free(&self, address: Address, bytes: usize, _stream: Stream) {
+        self.give(address.0, bytes);
+    }
+
+    fn copy_in(&self, to: Address, from: Pinned, bytes: usize, _stream: Stream) -> Result<(), Fault> {
+        self.copy(to.0, from.0 as u64, bytes)
+    }
+
+    fn copy_out(&self, to: Pinned, from: Address, bytes: usize, _stream: Stream) -> Result<(), Fault> {
+        self.copy(to.0 as u64, from.0, bytes)
+    }
+
+    fn copy_within(
+        &self,
+        to: Address,
+        from: Address,
+        _from_ordinal: usize,
+        bytes: usize,
+        _stream: Stream,
+    ) -> Result<(), Fault> {
+        self.copy(to.0, from.0, bytes)
+    }
+
+    fn fill(&self, at: Address, byte: u8, bytes: usize, _stream: Stream) -> Result<(), Fault> {
+        alive(&self.state())?;
+        // SAFETY: as in `copy`.
+        unsafe { std::ptr::write_bytes(at.0 as *mut u8, byte, bytes) };
+        Ok(())
+    }
+
+    fn compile(&self, source: &KernelSource) -> Result<Vec<u8>, KernelError> {
+        Ok(source.name.as_bytes().to_vec())
+    }
+
+    fn load(&self, _image: &[u8]) -> Result<Module, Fault> {
+        alive(&self.state())?;
+        Ok(Module(self.handle()))
+    }
+
+    fn function(&self, _module: Module, name: &str) -> Result<Function, Fault> {
+        let Some(kernel) = self.config.kernels.get(name) else {
+            return Err(Fault::new(Severity::Ordinary, format!("the mock has no kernel `{name}`")));
+        };
+        let mut state = self.state();
+        state.kernels.push(kernel.clone());
+        Ok(Function(state.kernels.len() - 1))
+    }
+
+    fn launch(
+        &self,
+        function: Function,
+        launch: Launch,
+        arguments: &mut [*mut c_void],
+        stream: Stream,
+    ) -> Result<(), Fault> {
+        let number = self.launches.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut state = self.state();
+        alive(&state)?;
+        if self.config.fail_nth == Some(number) {
+            return Err(Fault::new(Severity::Ordinary, format!("the mock fails launch {number}")));
+        }
+        if self.config.crash_nth == Some(number) {
+            state.crashed = Some(Instant::now() + self.config.latency);
+        }
+        if self.config.hang_nth == Some(number) {
+            state.hung.push(stream.0);
+        }
+        let kernel = state.kernels[function.0].clone();
+        drop(state);
+        kernel(launch, arguments);
+        Ok(())
+    }
+
+    fn call_back(&self, stream: Stream, then: Box<dyn FnOnce() + Send>) -> Result<(), Fault> {
+        let state = self.state();
+        alive(&state)?;
+        // As the real one: it is never called after a crash, nor on a stream that hangs.
+        if state.hung.contains(&stream.0) || state.crashed.is_some() {
+            return Ok(());
+        }
+        let latency = self.config.latency;
+        thread::spawn(move || {
+            thread::sleep(latency);
+            then();
+        });
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MockDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockDriver").field("ordinal", &self.config.ordinal).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,193 @@
+//! [`Pool`] and [`Block`]: memory that is taken from the driver once and then goes round.
+//!
+//! ```text
+//!                     (1) none of its class is free
+//!   driver ──────────────────────────────▶ OUT ──(3) dropped──▶ FREE ──(2)──▶ OUT
+//!      ▲                                                          │
+//!      └────────────(4) the driver has no more: all FREE go back ─┘
+//! ```
+//!
+//! Blocks come in size classes, four to each power of two, so that at most a fifth of one is unused. A block is dropped only
+//! when everything that used it has ended on the GPU (the engine keeps it until then), so it may go to any stream next.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::driver::{Address, Driver, Pinned, Stream};
+use super::{Fault, Severity};
+
+/// Where a pool's memory lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On the host, pinned.
+    Host,
+    /// On the GPU; this stream orders the driver's own bookkeeping.
+    Gpu(Stream),
+}
+
+/// The smallest class.
+const CLASS_MIN: usize = 512;
+
+/// What a pool has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Bytes that it has from the driver.
+    pub bytes: u64,
+    /// Bytes of them that are in use.
+    pub used_bytes: u64,
+    /// How often it asked the driver for memory. Stands still in the steady state.
+    pub driver_allocations: u64,
+    /// How often it was asked for a block.
+    pub requests: u64,
+}
+
+/// Memory of one place.
+pub(super) struct Pool {
+    driver: Arc<dyn Driver>,
+    place: Place,
+    free: Mutex<BTreeMap<usize, Vec<u64>>>,
+    bytes: AtomicU64,
+    used_bytes: AtomicU64,
+    driver_allocations: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl Pool {
+    pub(super) fn new(driver: Arc<dyn Driver>, place: Place) -> Arc<Self> {
+        Arc::new(Self {
+            driver,
+            place,
+            free: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            used_bytes: AtomicU64::new(0),
+            driver_allocations: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn counts(&self) -> PoolCounts {
+        PoolCounts {
+            bytes: self.bytes.load(Relaxed),
+            used_bytes: self.used_bytes.load(Relaxed),
+            driver_allocations: self.driver_allocations.load(Relaxed),
+            requests: self.requests.load(Relaxed),
+        }
+    }
+
+    /// At least so many bytes, aligned to 256. The driver's context must be bound.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Result<Block, Fault> {
+        self.requests.fetch_add(1, Relaxed);
+        let class = class(bytes);
+        let free = self.free().get_mut(&class).and_then(Vec::pop);
+        let address = match free {
+            Some(address) => address,
+            None => self.grow(class)?,
+        };
+        self.used_bytes.fetch_add(class as u64, Relaxed);
+        Ok(Block { pool: self.clone(), address, bytes: class })
+    }
+
+    fn grow(&self, class: usize) -> Result<u64, Fault> {
+        let address = match self.allocate(class) {
+            Err(fault) if fault.severity == Severity::OutOfMemory && self.trim() > 0 => self.allocate(class),
+            other => other,
+        }?;
+        self.driver_allocations.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(class as u64, Relaxed);
+        Ok(address)
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64, Fault> {
+        match self.place {
+            Place::Host => self.driver.pin(bytes).map(|Pinned(address)| address as u64),
+            Place::Gpu(stream) => self.driver.allocate(bytes, stream).map(|Address(address)| address),
+        }
+    }
+
+    /// Gives everything that is free back to the driver; says how many bytes that was.
+    pub(super) fn trim(&self) -> u64 {
+        let free = std::mem::take(&mut *self.free());
+        let mut bytes = 0;
+        for (class, addresses) in free {
+            for address in addresses {
+                bytes += class as u64;
+                match self.place {
+                    Place::Host => self.driver.unpin(Pinned(address as usize), class),
+                    Place::Gpu(stream) => self.driver.free(Address(address), class, stream),
+                }
+            }
+        }
+        self.bytes.fetch_sub(bytes, Relaxed);
+        bytes
+    }
+
+    fn free(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<u64>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // Without a context there is nothing left to give back to.
+        if self.driver.bind().is_ok() {
+            self.trim();
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("place", &self.place).field("counts", &self.counts()).finish()
+    }
+}
+
+/// A piece of a pool's memory; goes back when dropped.
+pub(super) struct Block {
+    pool: Arc<Pool>,
+    address: u64,
+    bytes: usize,
+}
+
+impl Block {
+    pub(super) fn address(&self) -> u64 {
+        self.address
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.pool.used_bytes.fetch_sub(self.bytes as u64, Relaxed);
+        self.pool.free().entry(self.bytes).or_default().push(self.address);
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({:#x}, {} bytes)", self.address, self.bytes)
+    }
+}
+
+/// The size of the class that so many bytes fall into.
+fn class(bytes: usize) -> usize {
+    if bytes <= CLASS_MIN {
+        return CLASS_MIN;
+    }
+    let step = (bytes.next_power_of_two() / 8).max(256);
+    bytes.next_multiple_of(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_hold_what_they_are_asked_for_and_waste_a_quarter_at_most() {
+        for bytes in (0..100_000).chain([1 << 20, (1 << 20) + 1, 3_000_000_001]) {
+            let class = class(bytes);
+            assert!(class >= bytes && class % 256 == 0, "{bytes} in {class}");
+            assert!(bytes < 2048 || class - bytes <= bytes / 4, "{bytes} in {class}");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! [`RealDriver`]: NVIDIA's driver, through cudarc; found at run time.
+//!
+//! # Which thread calls
+//!
+//! CUDA's calls are safe from any thread as long as the context is bound to it. A lane's calls are made by whoever holds the lane,
+//! which is one thread at a time, so no two threads ever enqueue on the same stream; a thread binds the context when it begins a
+//! submission (some 50 ns if it is bound already), because tasks move between workers and workers between GPUs. Only models
+//! (ONNX Runtime) are called from a fixed thread per lane: their libraries keep handles per thread. Asking whether an event is
+//! reached needs no context, so every thread may.
+
+use std::ffi::{CString, c_void};
+use std::fmt;
+
+use cudarc::driver::{DriverError, result, sys};
+
+use super::compiler;
+use super::driver::{
+    Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream,
+};
+use super::{Fault, KernelError, KernelSource, Severity};
+
+/// One GPU, through NVIDIA's driver. Holds its primary context.
+pub(super) struct RealDriver {
+    info: GpuInfo,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+}
+
+// SAFETY: the driver's handles are process-wide, and its calls may be made from any thread.
+unsafe impl Send for RealDriver {}
+// SAFETY: as above.
+unsafe impl Sync for RealDriver {}
+
+impl RealDriver {
+    /// How many GPUs there are, or why none can be used, in one line.
+    pub(super) fn count() -> Result<usize, String> {
+        // SAFETY: only looks for the library. cudarc panics where it is missing, hence first.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("NVIDIA's driver library (libcuda.so.1) is not installed".into());
+        }
+        result::init().map_err(|error| format!("NVIDIA's driver does not start: {}", text(error)))?;
+        let count = result::device::get_count().map_err(|error| text(error))?;
+        if count <= 0 { Err("NVIDIA's driver finds no GPU".into()) } else { Ok(count as usize) }
+    }
+
+    /// Opens the GPU of this number.
+    pub(super) fn open(ordinal: usize) -> Result<Self, Fault> {
+        let device = result::device::get(ordinal as i32).map_err(|error| fault("cuDeviceGet", error))?;
+        let attribute = |attribute| {
+            // SAFETY: `device` comes from the driver.
+            unsafe { result::device::get_attribute(device, attribute) }
+                .map_err(|error| fault("cuDeviceGetAttribute", error))
+        };
+        use sys::CUdevice_attribute as Attribute;
+        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        // SAFETY: `device` comes from the driver.
+        let memory = unsafe { result::device::total_mem(device) };
+        let memory_bytes = memory.map_err(|error| fault("cuDeviceTotalMem", error))? as u64;
+        let name = result::device::get_name(device).map_err(|error| fault("cuDeviceGetName", error))?;
+        let mut version = 0;
+        // SAFETY: writes to a number that lives as long as the call.
+        unsafe { sys::cuDriverGetVersion(&mut version) };
+        // SAFETY: `device` comes from the driver; released on drop.
+        let context = unsafe { result::primary_ctx::retain(device) };
+        let context = context.map_err(|error| fault("cuDevicePrimaryCtxRetain", error))?;
+        let info = GpuInfo {
+            ordinal,
+            name,
+            arch: format!("sm_{major}{minor}"),
+            memory_bytes,
+            multiprocessors: multiprocessors as u32,
+            driver: format!("{}.{}", version / 1000, version % 1000 / 10),
+        };
+        let this = Self { info, device, context };
+        this.bind()?;
+        this.keep_memory()?;
+        Ok(this)
+    }
+
+    /// The driver's own pool keeps what is given back to it: it may be asked for again.
+    fn keep_memory(&self) -> Result<(), Fault> {
+        let mut all = u64::MAX;
+        // SAFETY: the pool is the device's; the attribute is a 64-bit number that lives as long as the call.
+        unsafe {
+            let pool = result::device::get_default_mem_pool(self.device)
+                .map_err(|error| fault("cuDeviceGetDefaultMemPool", error))?;
+            let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            result::mem_pool::set_attribute(pool, attribute, (&raw mut all).cast())
+                .map_err(|error| fault("cuMemPoolSetAttribute", error))
+        }
+    }
+}
+
+impl Drop for RealDriver {
+    fn drop(&mut self) {
+        // SAFETY: retained in `open`.
+        let _ = unsafe { result::primary_ctx::release(self.device) };
+    }
+}
+
+impl fmt::Debug for RealDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RealDriver").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+fn stream_of(stream: Stream) -> sys::CUstream {
+    stream.0 as sys::CUstream
+}
+
+fn event_of(event: CudaEvent) -> sys::CUevent {
+    event.0 as sys::CUevent
+}
+
+// SAFETY (for every call in here): handles come from the same driver and are given back once, by their owners in this module's
+// parent; addresses come from its pools, which keep a block until everything enqueued that uses it has ended.
+impl Driver for RealDriver {
+    fn info(&self) -> &GpuInfo {
+        &self.info
+    }
+
+    fn bind(&self) -> Result<(), Fault> {
+        // SAFETY: the context is retained.
+        unsafe { result::ctx::set_current(self.context) }.map_err(|error| fault("cuCtxSetCurrent", error))
+    }
+
+    fn create_stream(&self) -> Result<Stream, Fault> {
+        result::stream::create(result::stream::StreamKind::NonBlocking)
+            .map(|stream| Stream(stream as usize))
+            .map_err(|error| fault("cuStreamCreate", error))
+    }
+
+    fn destroy_stream(&self, stream: Stream) {
+        // SAFETY: see above.
+        let _ = unsafe { result::stream::destroy(stream_of(stream)) };
+    }
+
+    fn create_event(&self, timed: bool) -> Result<CudaEvent, Fault> {
+        // Whoever synchronizes sleeps; timing costs a little each time.
+        let flags = if timed {
+            sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32
+        } else {
+            sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32 | sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32
+        };
+        let mut event = std::ptr::null_mut();
+        // SAFETY: writes to a pointer that lives as long as the call.
+        unsafe { sys::cuEventCreate(&mut event, flags) }
+            .result()
+            .map(|()| CudaEvent(event as usize))
+            .map_err(|error| fault("cuEventCreate", error))
+    }
+
+    fn destroy_event(&self, event: CudaEvent) {
+        // SAFETY: see above.
+        let _ = unsafe { result::event::destroy(event_of(event)) };
+    }
+
+    fn record(&self, event: CudaEvent, stream: Stream) -> Result<(), Fault> {
+        // SAFETY: see above.
+        unsafe { result::event::record(event_of(event), stream_of(stream)) }
+            .map_err(|error| fault("cuEventRecord", error))
+    }
+
+    fn is_reached(&self, event: CudaEvent) -> Result<bool, Fault> {
+        // SAFETY: see above.
+        match unsafe { result::event::query(event_of(event)) } {
+            Ok(()) => Ok(true),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_READY)) => Ok(false),
+            Err(error) => Err(fault("cuEventQuery", error)),
+        }
+    }
+
+    fn synchronize(&self, event: CudaEvent) -> Result<(), Fault> {
+        // SAFETY: see above.
+        unsafe { result::event::synchronize(event_of(event)) }
+            .map_err(|error| fault("cuEventSynchronize", error))
+    }
+
+    fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault> {
+        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: see above.
+        unsafe { result::stream::wait_event(stream_of(stream), event_of(event), flags) }
+            .map_err(|error| fault("cuStreamWaitEvent", error))
+    }
+
+    fn elapsed_ms(&self, from: CudaEvent, to: CudaEvent) -> Result<f32, Fault> {
+        // SAFETY: see above.
+        unsafe { result::event::elapsed(event_of(from), event_of(to)) }
+            .map_err(|error| fault("cuEventElapsedTime", error))
+    }
+
+    fn pin(&self, bytes: usize) -> Result<Pinned, Fault> {
+        // SAFETY: the memory is written before it is read; `Pinned` is given back once.
+        unsafe { result::malloc_host(bytes, sys::CU_MEMHOSTALLOC_PORTABLE) }
+            .map(|address| Pinned(address as usize))
+            .map_err(|error| fault("cuMemHostAlloc", error))
+    }
+
+    fn unpin(&self, address: Pinned, _bytes: usize) {
+        // SAFETY: see above.
+        let _ = unsafe { result::free_host(address.0 as *mut c_void) };
+    }
+
+    fn allocate(&self, bytes: usize, stream: Stream) -> Result<Address, Fault> {
+        // SAFETY: see above.
+        unsafe { result::malloc_async(stream_of(stream), bytes) }
+            .map(Address)
+            .map_err(|error| fault("cuMemAllocAsync", error))
+    }
+
+    fn free(&self, address: Address, _bytes: usize, stream: Stream) {
+        // SAFETY: see above.
+        let _ = unsafe { result::free_async(address.0, stream_of(stream)) };
+    }
+
+    fn copy_in(&self, to: Address, from: Pinned, bytes: usize, stream: Stream) -> Result<(), Fault> {
+        // SAFETY: see above.
+        unsafe { sys::cuMemcpyHtoDAsync_v2(to.0, from.0 as *const c_void, bytes, stream_of(stream)) }
+            .result()
+            .map_err(|error| fault("cuMemcpyHtoDAsync", error))
+    }
+
+    fn copy_out(&self, to: Pinned, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault> {
+        // SAFETY: see above.
+        unsafe { sys::cuMemcpyDtoHAsync_v2(to.0 as *mut c_void, from.0, bytes, stream_of(stream)) }
+            .result()
+            .map_err(|error| fault("cuMemcpyDtoHAsync", error))
+    }
+
+    fn copy_within(
+        &self,
+        to: Address,
+        from: Address,
+        _from_ordinal: usize,
+        bytes: usize,
+        stream: Stream,
+    ) -> Result<(), Fault> {
+        // Addresses are unified: the driver knows which GPU each is on, and stages the copy where one cannot reach the other.
+        // SAFETY: see above.
+        unsafe { sys::cuMemcpyAsync(to.0, from.0, bytes, stream_of(stream)) }
+            .result()
+            .map_err(|error| fault("cuMemcpyAsync", error))
+    }
+
+    fn fill(&self, at: Address, byte: u8, bytes: usize, stream: Stream) -> Result<(), Fault> {
+        // SAFETY: see above.
+        unsafe { result::memset_d8_async(at.0, byte, bytes, stream_of(stream)) }
+            .map_err(|error| fault("cuMemsetD8Async", error))
+    }
+
+    fn compile(&self, source: &KernelSource) -> Result<Vec<u8>, KernelError> {
+        compiler::cached(source, &self.info.arch)
+    }
+
+    fn load(&self, image: &[u8]) -> Result<Module, Fault> {
+        // SAFETY: a cubin that the compiler made, kept until the call returns.
+        unsafe { result::module::load_data(image.as_ptr().cast()) }
+            .map(|module| Module(module as usize))
+            .map_err(|error| fault("cuModuleLoadData", error))
+    }
+
+    fn function(&self, module: Module, name: &str) -> Result<Function, Fault> {
+        let name = CString::new(name).map_err(|_| Fault::new(Severity::Ordinary, "a kernel's name has a NUL"))?;
+        // SAFETY: the module is never unloaded.
+        unsafe { result::module::get_function(module.0 as sys::CUmodule, name) }
+            .map(|function| Function(function as usize))
+            .map_err(|error| fault("cuModuleGetFunction", error))
+    }
+
+    fn launch(
+        &self,
+        function: Function,
+        launch: Launch,
+        arguments: &mut [*mut c_void],
+        stream: Stream,
+    ) -> Result<(), Fault> {
+        let Launch { grid, block, shared_bytes } = launch;
+        // SAFETY: see above; the driver reads the arguments before it returns. A kernel that runs out of its buffers is stopped
+        // by the GPU, which cannot reach unpinned memory of the host.
+        unsafe {
+            result::launch_kernel(
+                function.0 as sys::CUfunction,
+                grid.into(),
+                block.into(),
+                shared_bytes,
+                stream_of(stream),
+                arguments,
+            )
+        }
+        .map_err(|error| fault("cuLaunchKernel", error))
+    }
+
+    fn call_back(&self, stream: Stream, then: Box<dyn FnOnce() + Send>) -> Result<(), Fault> {
+        unsafe extern "C" fn call(then: *mut c_void) {
+            // SAFETY: made by `into_raw` below, and called once.
+            let then = unsafe { Box::from_raw(then.cast::<Box<dyn FnOnce() + Send>>()) };
+            // Nothing may unwind into the driver.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(then));
+        }
+        // Leaks if it is never called: after a fatal error, once per stream.
+        let then = Box::into_raw(Box::new(then)).cast::<c_void>();
+        // SAFETY: see above.
+        unsafe { result::stream::launch_host_function(stream_of(stream), call, then) }
+            .map_err(|error| fault("cuLaunchHostFunc", error))
+    }
+}
+
+fn text(error: DriverError) -> String {
+    let part = |part: Result<&std::ffi::CStr, _>| {
+        part.map_or_else(|_| "unknown".to_owned(), |text: &std::ffi::CStr| text.to_string_lossy().into_owned())
+    };
+    format!("{} ({}): {}", part(error.error_name()), error.0 as u32, part(error.error_string()))
+}
+
+fn fault(call: &str, error: DriverError) -> Fault {
+    use sys::CUresult as Code;
+    let severity = match error.0 {
+        Code::CUDA_ERROR_OUT_OF_MEMORY => Severity::OutOfMemory,
+        // What CUDA's documentation calls an inconsistent state: the process must end the context to go on.
+        Code::CUDA_ERROR_ILLEGAL_ADDRESS
+        | Code::CUDA_ERROR_LAUNCH_FAILED
+        | Code::CUDA_ERROR_LAUNCH_TIMEOUT
+        | Code::CUDA_ERROR_ASSERT
+        | Code::CUDA_ERROR_ILLEGAL_INSTRUCTION
+        | Code::CUDA_ERROR_MISALIGNED_ADDRESS
+        | Code::CUDA_ERROR_INVALID_ADDRESS_SPACE
+        | Code::CUDA_ERROR_INVALID_PC
+        | Code::CUDA_ERROR_HARDWARE_STACK_ERROR
+        | Code::CUDA_ERROR_ECC_UNCORRECTABLE
+        | Code::CUDA_ERROR_NVLINK_UNCORRECTABLE
+        | Code::CUDA_ERROR_CONTEXT_IS_DESTROYED
+        | Code::CUDA_ERROR_DEINITIALIZED
+        | Code::CUDA_ERROR_UNKNOWN => Severity::Fatal,
+        _ => Severity::Ordinary,
+    };
+    Fault::new(severity, format!("{call}: {}", text(error)))
+}

@@ -1,0 +1,63 @@
+//! [`Shared`]: what all lanes of one GPU have in common.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Fault;
+use super::driver::{CudaEvent, Driver, Stream};
+use super::kernel::Kernels;
+use super::pool::{Place, Pool};
+
+/// What all lanes of one GPU have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) driver: Arc<dyn Driver>,
+    pub(super) kernels: Kernels,
+    pub(super) memory: Arc<Pool>,
+    pub(super) pinned: Arc<Pool>,
+    /// Points that are on no stream.
+    events: Mutex<Vec<CudaEvent>>,
+    pub(super) streams: Box<[Stream]>,
+}
+
+impl Shared {
+    pub(super) fn new(driver: Arc<dyn Driver>, lanes: usize) -> Result<Arc<Self>, Fault> {
+        driver.bind()?;
+        let streams = (0..lanes.max(1)).map(|_| driver.create_stream()).collect::<Result<Box<[_]>, _>>()?;
+        Ok(Arc::new(Self {
+            kernels: Kernels::new(driver.clone()),
+            memory: Pool::new(driver.clone(), Place::Gpu(streams[0])),
+            pinned: Pool::new(driver.clone(), Place::Host),
+            events: Mutex::default(),
+            streams,
+            driver,
+        }))
+    }
+
+    /// A point that is on no stream.
+    pub(super) fn take_event(&self) -> Result<CudaEvent, Fault> {
+        let pooled = self.events.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        pooled.map_or_else(|| self.driver.create_event(false), Ok)
+    }
+
+    pub(super) fn give_event(&self, event: CudaEvent) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Without a context there is nothing left to give back to.
+        if self.driver.bind().is_err() {
+            return;
+        }
+        // The pool gives its memory back in the order of the first stream.
+        self.memory.trim();
+        self.pinned.trim();
+        for event in self.events.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            self.driver.destroy_event(event);
+        }
+        for stream in &self.streams {
+            self.driver.destroy_stream(*stream);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! [`CudaBody`] and [`Work`]: what a step enqueues on a lane.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::fmt;
+use std::sync::Arc;
+
+use bytemuck::Pod;
+
+use super::driver::{Address, Launch, Pinned, Stream};
+use super::memory::{ALIGNMENT, DeviceSlice, Download, Landed, Staged};
+use super::pool::Block;
+use super::shared::Shared;
+use super::{Fault, Kernel, KernelError, KernelSource};
+use crate::LaneId;
+
+/// A step's body on a GPU.
+///
+/// # Examples
+///
+/// ```no_run
+/// use asynchrotron_devices::cuda::{CudaBody, Finish, KernelSource, Launch, Work};
+/// use asynchrotron_devices::Step;
+///
+/// static SCALE: KernelSource = KernelSource {
+///     name: "scale.cu",
+///     source: r#"
+///         extern "C" __global__ void scale(float* x, float factor, unsigned n) {
+///             unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+///             if (i < n) x[i] *= factor;
+///         }"#,
+///     options: &["--fmad=false"],
+/// };
+///
+/// struct Calibrate { factor: f32 }
+///
+/// impl Step for Calibrate {
+///     type Input = Vec<f32>;
+///     type Output = Vec<f32>;
+///     fn name(&self) -> &str { "calibrate" }
+///     fn rows(&self, energies: &Vec<f32>) -> usize { energies.len() }
+///     fn on_host(&self, energies: Vec<f32>) -> anyhow::Result<Vec<f32>> {
+///         Ok(energies.into_iter().map(|energy| energy * self.factor).collect())
+///     }
+///     fn on_cuda(&self) -> Option<&dyn CudaBody<Vec<f32>, Vec<f32>>> { Some(self) }
+/// }
+///
+/// impl CudaBody<Vec<f32>, Vec<f32>> for Calibrate {
+///     fn enqueue(&self, energies: Vec<f32>, work: &mut Work<'_>) -> anyhow::Result<Finish<Vec<f32>>> {
+///         let scale = work.kernel(&SCALE, "scale")?;
+///         let x = work.upload(&energies)?;
+///         let threads = Launch::for_each(x.len(), 256);
+///         work.launch(scale, threads, &[(&x).into(), self.factor.into(), (x.len() as u32).into()])?;
+///         let back = work.download(&x)?;
+///         Ok(Box::new(move |landed| Ok(back.read(landed).to_vec())))
+///     }
+/// }
+/// ```
+pub trait CudaBody<I, O>: Send + Sync {
+    /// Enqueues copies and kernels, and returns what makes the output of it when the GPU is done. Must not wait for the GPU. What
+    /// it takes from `work` stays until the GPU is done, also if this fails half way.
+    ///
+    /// # Errors
+    ///
+    /// Whatever makes this input impossible to compute: the step's error. A [`Fault`] is the device's.
+    fn enqueue(&self, input: I, work: &mut Work<'_>) -> anyhow::Result<Finish<O>>;
+
+    /// Whether it must always be called from the same thread for the same lane, because a library behind it keeps things per thread.
+    fn needs_lanes_thread(&self) -> bool {
+        false
+    }
+}
+
+/// Makes a step's output when the GPU is done. Runs on the thread that finds that out, so it should be short.
+pub type Finish<O> = Box<dyn FnOnce(&Landed) -> anyhow::Result<O> + Send>;
+
+/// A lane, while a step enqueues on it.
+pub struct Work<'a> {
+    shared: &'a Arc<Shared>,
+    stream: Stream,
+    lane: LaneId,
+    held: Held,
+}
+
+/// What stays until the GPU is done.
+#[derive(Default)]
+pub(super) struct Held {
+    blocks: Vec<Arc<Block>>,
+    others: Vec<Box<dyn Any + Send>>,
+}
+
+/// The value of one parameter of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Argument {
+    /// Little-endian, as all GPUs and their hosts are.
+    bits: u64,
+}
+
+/// The most parameters that a kernel can have.
+const ARGUMENTS_MAX: usize = 48;
+
+impl<'a> Work<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>, stream: Stream, lane: LaneId) -> Self {
+        Self { shared, stream, lane, held: Held::default() }
+    }
+
+    pub(super) fn into_held(self) -> Held {
+        self.held
+    }
+
+    /// The lane.
+    pub fn lane(&self) -> LaneId {
+        self.lane
+    }
+
+    /// The lane's stream, for libraries that enqueue on it: a `CUstream`.
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// The number of the GPU among those that its driver shows.
+    pub fn ordinal(&self) -> usize {
+        self.shared.driver.info().ordinal
+    }
+
+    /// The multiprocessors of the GPU.
+    pub fn multiprocessors(&self) -> u32 {
+        self.shared.driver.info().multiprocessors
+    }
+
+    /// A kernel; compiled, if it has to be, and loaded at the first call.
+    ///
+    /// # Errors
+    /// [`KernelError`]: with the compiler's log, if that is what it was.
+    pub fn kernel(&self, source: &'static KernelSource, name: &'static str) -> Result<Kernel, KernelError> {
+        self.shared.kernels.get(source, name)
+    }
+
+    /// Memory of the GPU with whatever is in it.
+    ///
+    /// # Errors
+    /// [`Fault`]: out of memory, usually.
+    pub fn allocate<T: Pod>(&mut self, len: usize) -> Result<DeviceSlice<T>, Fault> {
+        let block = Arc::new(self.shared.memory.take(len * size_of::<T>())?);
+        self.held.blocks.push(block.clone());
+        Ok(DeviceSlice::new(block, 0, len))
+    }
+
+    /// Memory of the GPU with zero in each byte.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn zeros<T: Pod>(&mut self, len: usize) -> Result<DeviceSlice<T>, Fault> {
+        let slice = self.allocate(len)?;
+        self.fill(&slice, 0)?;
+        Ok(slice)
+    }
+
+    /// Sets each byte.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn fill<T: Pod>(&mut self, slice: &DeviceSlice<T>, byte: u8) -> Result<(), Fault> {
+        if slice.is_empty() {
+            return Ok(());
+        }
+        self.keep(slice);
+        self.shared.driver.fill(slice.address(), byte, slice.bytes(), self.stream)
+    }
+
+    /// Pinned memory to be filled and [sent](Self::send).
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn stage<T: Pod>(&mut self, len: usize) -> Result<Staged<T>, Fault> {
+        Ok(Staged::new(self.shared.pinned.take(len * size_of::<T>())?, len))
+    }
+
+    /// Copies what was staged to the GPU.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn send<T: Pod>(&mut self, staged: Staged<T>) -> Result<DeviceSlice<T>, Fault> {
+        let len = staged.len();
+        let slice = self.allocate::<T>(len)?;
+        let block = Arc::new(staged.into_block());
+        self.held.blocks.push(block.clone());
+        if len > 0 {
+            let from = Pinned(block.address() as usize);
+            self.shared.driver.copy_in(slice.address(), from, slice.bytes(), self.stream)?;
+        }
+        Ok(slice)
+    }
+
+    /// A copy of these values on the GPU. They go through pinned memory: a copy from any other would wait for the GPU.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn upload<T: Pod>(&mut self, values: &[T]) -> Result<DeviceSlice<T>, Fault> {
+        let mut staged = self.stage(values.len())?;
+        staged.copy_from_slice(values);
+        self.send(staged)
+    }
+
+    /// Makes memory that lies on a GPU, perhaps another one, readable here, in the order of the stream: itself, or a copy.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn fetch<T: Pod>(
+        &mut self,
+        slice: &DeviceSlice<T>,
+        ordinal: usize,
+    ) -> Result<DeviceSlice<T>, Fault> {
+        self.keep(slice);
+        if ordinal == self.ordinal() {
+            return Ok(slice.clone());
+        }
+        let copy = self.allocate::<T>(slice.len())?;
+        if !slice.is_empty() {
+            let (to, from) = (copy.address(), slice.address());
+            self.shared.driver.copy_within(to, from, ordinal, slice.bytes(), self.stream)?;
+        }
+        Ok(copy)
+    }
+
+    /// Runs a kernel. The arguments must be those that it takes, in its order.
+    ///
+    /// # Errors
+    /// [`Fault`]. What goes wrong in the kernel itself is found when the GPU is done.
+    ///
+    /// # Panics
+    /// With more than 48 arguments.
+    pub fn launch(&mut self, kernel: Kernel, launch: Launch, arguments: &[Argument]) -> Result<(), Fault> {
+        let mut bits = [0_u64; ARGUMENTS_MAX];
+        let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS_MAX];
+        let bits = &mut bits[..arguments.len()];
+        for ((bits, pointer), argument) in bits.iter_mut().zip(&mut pointers).zip(arguments) {
+            *bits = argument.bits;
+            *pointer = std::ptr::from_mut(bits).cast();
+        }
+        let pointers = &mut pointers[..arguments.len()];
+        self.shared.driver.launch(kernel.function, launch, pointers, self.stream)
+    }
+
+    /// Copies these elements to the host; they can be read when the GPU is done.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn download<T: Pod>(&mut self, slice: &DeviceSlice<T>) -> Result<Download<T>, Fault> {
+        let block = Arc::new(self.shared.pinned.take(slice.bytes())?);
+        self.held.blocks.push(block.clone());
+        self.keep(slice);
+        if !slice.is_empty() {
+            let (to, from) = (Pinned(block.address() as usize), slice.address());
+            self.shared.driver.copy_out(to, from, slice.bytes(), self.stream)?;
+        }
+        Ok(Download::new(block, slice.len()))
+    }
+
+    /// Keeps memory until the GPU is done. (What `work` itself gave is kept.)
+    pub fn keep<T: Pod>(&mut self, slice: &DeviceSlice<T>) {
+        self.held.blocks.push(slice.block().clone());
+    }
+
+    /// Keeps anything else until the GPU is done.
+    pub fn keep_other(&mut self, other: impl Any + Send) {
+        self.held.others.push(Box::new(other));
+    }
+
+    /// One block for several slices: see [`Region`].
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn region(&mut self, bytes: usize) -> Result<Region, Fault> {
+        Ok(Region { whole: self.allocate::<u8>(bytes)?, used: 0 })
+    }
+}
+
+impl fmt::Debug for Work<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").field("lane", &self.lane).finish_non_exhaustive()
+    }
+}
+
+/// A block of the GPU's memory that is cut into slices: one request and one copy instead of several.
+#[derive(Debug)]
+pub struct Region {
+    whole: DeviceSlice<u8>,
+    used: usize,
+}
+
+impl Region {
+    /// How many bytes a slice takes in a region, its alignment included.
+    pub fn bytes_of<T: Pod>(len: usize) -> usize {
+        (len * size_of::<T>()).next_multiple_of(ALIGNMENT)
+    }
+
+    /// The next slice.
+    ///
+    /// # Panics
+    /// If it does not fit any more.
+    pub fn cut<T: Pod>(&mut self, len: usize) -> DeviceSlice<T> {
+        let begin = self.used;
+        self.used += Self::bytes_of::<T>(len);
+        self.whole.part(begin..begin + len * size_of::<T>()).cast()
+    }
+
+    /// All of it.
+    pub fn whole(&self) -> &DeviceSlice<u8> {
+        &self.whole
+    }
+}
+
+impl<T: Pod> From<&DeviceSlice<T>> for Argument {
+    fn from(slice: &DeviceSlice<T>) -> Self {
+        let Address(bits) = slice.address();
+        Self { bits }
+    }
+}
+
+macro_rules! arguments {
+    ($($number:ty: $bits:expr,)+) => {
+        $(impl From<$number> for Argument {
+            fn from(value: $number) -> Self {
+                let bits: fn($number) -> u64 = $bits;
+                Self { bits: bits(value) }
+            }
+        })+
+    };
+}
+
+arguments! {
+    u32: u64::from,
+    i32: |value| u64::from(value as u32),
+    f32: |value| u64::from(value.to_bits()),
+    u64: |value| value,
+    i64: |value| value as u64,
+    f64: f64::to_bits,
+}

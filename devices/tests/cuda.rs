@@ -1,0 +1,307 @@
+//! GPUs on a mock driver: the conformance suite, and what only this device promises.
+#![cfg(feature = "cuda")]
+
+mod conformance;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use asynchrotron_devices::cuda::mock::{MockConfig, MockDriver, MockKernel};
+use asynchrotron_devices::cuda::{
+    CudaBody, CudaConfig, CudaDevice, Finish, KernelSource, Launch, Waiting, Work,
+};
+use asynchrotron_devices::{Device, DeviceError, DeviceErrorKind, Step};
+use conformance::within_reason;
+
+static SCALE: KernelSource = KernelSource { name: "scale.cu", source: "(the mock's)", options: &[] };
+
+/// Doubles numbers on a GPU; fails where it is told to.
+#[derive(Default)]
+struct Double {
+    fails_half_way: bool,
+    panics_half_way: bool,
+    own_thread: bool,
+}
+
+impl Step for Double {
+    type Input = Vec<u32>;
+    type Output = Vec<u32>;
+
+    fn name(&self) -> &str {
+        "double"
+    }
+
+    fn rows(&self, input: &Vec<u32>) -> usize {
+        input.len()
+    }
+
+    fn on_host(&self, input: Vec<u32>) -> anyhow::Result<Vec<u32>> {
+        Ok(input.iter().map(|number| number * 2).collect())
+    }
+
+    fn on_cuda(&self) -> Option<&dyn CudaBody<Vec<u32>, Vec<u32>>> {
+        Some(self)
+    }
+}
+
+impl CudaBody<Vec<u32>, Vec<u32>> for Double {
+    fn enqueue(&self, input: Vec<u32>, work: &mut Work<'_>) -> anyhow::Result<Finish<Vec<u32>>> {
+        let double = work.kernel(&SCALE, "double")?;
+        let numbers = work.upload(&input)?;
+        let threads = Launch::for_each(numbers.len(), 128);
+        work.launch(double, threads, &[(&numbers).into(), (numbers.len() as u32).into()])?;
+        anyhow::ensure!(!self.fails_half_way, "half way");
+        assert!(!self.panics_half_way, "half way");
+        let back = work.download(&numbers)?;
+        Ok(Box::new(move |landed| Ok(back.read(landed).to_vec())))
+    }
+
+    fn needs_lanes_thread(&self) -> bool {
+        self.own_thread
+    }
+}
+
+fn kernels() -> HashMap<String, MockKernel> {
+    let double: MockKernel = Arc::new(|launch, arguments| {
+        // SAFETY: the arguments are those of `Double`.
+        let (numbers, len) =
+            unsafe { (*arguments[0].cast::<*mut u32>(), *arguments[1].cast::<u32>() as usize) };
+        assert!((launch.grid[0] * launch.block[0]) as usize >= len);
+        for place in 0..len {
+            // SAFETY: as above.
+            unsafe { *numbers.add(place) *= 2 };
+        }
+    });
+    HashMap::from([("double".to_owned(), double)])
+}
+
+fn config(waiting: Waiting) -> CudaConfig {
+    CudaConfig { lanes: 3, waiting, ..CudaConfig::default() }
+}
+
+fn gpu(mock: MockConfig, config: CudaConfig) -> (Arc<CudaDevice>, Arc<MockDriver>) {
+    let driver = Arc::new(MockDriver::new(MockConfig { kernels: kernels(), ..mock }));
+    let device = CudaDevice::open(driver.clone(), config).unwrap();
+    (Arc::new(device), driver)
+}
+
+macro_rules! conforms {
+    ($($name:ident: $waiting:expr, $latency_us:expr;)+) => {
+        $(mod $name {
+            use super::*;
+
+            fn cuda() -> Arc<dyn Device> {
+                let latency = Duration::from_micros($latency_us);
+                gpu(MockConfig { latency, ..MockConfig::default() }, config($waiting)).0
+            }
+            super::conformance::suite!(cuda);
+
+            #[test]
+            fn a_body_for_the_gpu_computes_what_the_hosts_does() {
+                within_reason(|| {
+                    let device = cuda();
+                    for len in [0, 1, 1000] {
+                        let numbers: Vec<u32> = (0..len).collect();
+                        for own_thread in [false, true] {
+                            let step = Arc::new(Double { own_thread, ..Double::default() });
+                            assert_eq!(
+                                block_on(device.run(&step, numbers.clone())).unwrap(),
+                                step.on_host(numbers.clone()).unwrap()
+                            );
+                        }
+                    }
+                });
+            }
+
+            #[test]
+            fn many_submissions_at_once_come_to_their_ends() {
+                within_reason(|| many(&cuda()));
+            }
+        })+
+    };
+}
+
+conforms! {
+    asked: Waiting::Ask, 30;
+    asked_at_once: Waiting::Ask, 0;
+    called_back: Waiting::CallBack, 30;
+    threads: Waiting::Thread, 30;
+    blocking: Waiting::Block, 30;
+}
+
+const ALL: [Waiting; 4] = [Waiting::Ask, Waiting::CallBack, Waiting::Thread, Waiting::Block];
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn many(device: &Arc<dyn Device>) {
+    let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    executor.block_on(async {
+        let tasks: Vec<_> = (0..200_u32)
+            .map(|number| {
+                let device = device.clone();
+                tokio::spawn(async move { device.run(&Arc::new(Double::default()), vec![number; 5]).await })
+            })
+            .collect();
+        for (number, task) in (0..).zip(tasks) {
+            assert_eq!(task.await.unwrap().unwrap(), [number * 2; 5]);
+        }
+        device.drain().await;
+    });
+    assert_eq!(device.lanes().available(), 3);
+}
+
+fn double(device: &dyn Device, step: Double) -> Result<Vec<u32>, DeviceError> {
+    block_on(device.run(&Arc::new(step), vec![1, 2, 3]))
+}
+
+#[test]
+fn a_launch_that_fails_costs_its_own_submission() {
+    for waiting in ALL {
+        within_reason(move || {
+            let (device, _) =
+                gpu(MockConfig { fail_nth: Some(2), ..MockConfig::default() }, config(waiting));
+            let device: Arc<dyn Device> = device;
+            assert!(double(&*device, Double::default()).is_ok());
+            let error = double(&*device, Double::default()).unwrap_err();
+            assert!(matches!(error.kind(), DeviceErrorKind::Failed(_)), "{error}");
+            assert!(error.to_string().contains("the mock fails launch 2"), "{error}");
+            assert!(double(&*device, Double::default()).is_ok());
+            assert_eq!(device.lanes().available(), 3);
+        });
+    }
+}
+
+#[test]
+fn an_error_or_panic_half_way_arrives_when_the_gpu_is_done_with_the_buffers() {
+    within_reason(|| {
+        let (device, driver) =
+            gpu(MockConfig { latency: Duration::from_millis(2), ..MockConfig::default() }, config(Waiting::Ask));
+        let steps = [
+            Double { fails_half_way: true, ..Double::default() },
+            Double { panics_half_way: true, ..Double::default() },
+        ];
+        for step in steps {
+            let error = double(&*device as &dyn Device, step).unwrap_err();
+            assert!(format!("{error:#} {:?}", error.kind()).contains("half way"), "{error}");
+            assert_eq!(device.memory().device.used_bytes, 0);
+            assert_eq!(device.lanes().available(), 3);
+        }
+        assert!(driver.used_bytes() > 0, "the pools keep what they have");
+    });
+}
+
+#[test]
+fn a_lost_context_reaches_everybody_and_retires_the_gpu() {
+    for waiting in ALL {
+        within_reason(move || {
+            let mock = MockConfig {
+                crash_nth: Some(3),
+                latency: Duration::from_millis(1),
+                ..MockConfig::default()
+            };
+            let (device, _) = gpu(mock, config(waiting));
+            let device_dyn: Arc<dyn Device> = device.clone();
+            let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+            let errors: Vec<_> = executor.block_on(async {
+                let tasks: Vec<_> = (0..20_u32)
+                    .map(|number| {
+                        let device = device_dyn.clone();
+                        tokio::spawn(
+                            async move { device.run(&Arc::new(Double::default()), vec![number]).await },
+                        )
+                    })
+                    .collect();
+                let mut errors = Vec::new();
+                for task in tasks {
+                    errors.extend(task.await.unwrap().err());
+                }
+                errors
+            });
+            assert!(!errors.is_empty(), "{waiting:?}");
+            for error in &errors {
+                let kind = error.kind();
+                assert!(matches!(kind, DeviceErrorKind::LaneLost | DeviceErrorKind::Closed), "{error}");
+            }
+            assert!(device.retired().is_some());
+            block_on(device.drain());
+        });
+    }
+}
+
+#[test]
+fn a_hang_is_told_in_time_and_keeps_its_buffers() {
+    for waiting in [Waiting::Ask, Waiting::CallBack] {
+        within_reason(move || {
+            let config = CudaConfig { hang_after: Duration::from_millis(20), ..config(waiting) };
+            let (device, driver) = gpu(MockConfig { hang_nth: Some(1), ..MockConfig::default() }, config);
+            let error = double(&*device as &dyn Device, Double::default()).unwrap_err();
+            assert!(error.to_string().contains("has not come to the end of it in 20ms"), "{error}");
+            assert!(device.memory().device.used_bytes > 0, "the GPU may still write");
+            let error = double(&*device as &dyn Device, Double::default()).unwrap_err();
+            assert!(matches!(error.kind(), DeviceErrorKind::Closed), "{error}");
+            drop(device);
+            drop(driver);
+        });
+    }
+}
+
+#[test]
+fn memory_that_runs_out_is_told_as_such_and_comes_back() {
+    within_reason(|| {
+        let (device, _) =
+            gpu(MockConfig { memory_bytes: 1 << 16, ..MockConfig::default() }, config(Waiting::Ask));
+        let device: Arc<dyn Device> = device;
+        let step = Arc::new(Double::default());
+        for _ in 0..3 {
+            let error = block_on(device.run(&step, vec![1; 1 << 14])).unwrap_err();
+            assert!(matches!(error.kind(), DeviceErrorKind::OutOfMemory), "{error}");
+            assert_eq!(block_on(device.run(&step, vec![1; 100])).unwrap(), [2; 100]);
+        }
+    });
+}
+
+#[test]
+fn a_steady_state_asks_the_driver_for_no_memory() {
+    within_reason(|| {
+        let (device, _) = gpu(MockConfig::default(), config(Waiting::Ask));
+        let device_dyn: Arc<dyn Device> = device.clone();
+        many(&device_dyn);
+        let before = device.memory();
+        for _ in 0..10 {
+            many(&device_dyn);
+        }
+        let after = device.memory();
+        assert!(after.device.requests >= before.device.requests + 2000);
+        // How many submissions overlap differs from run to run, up to one for each lane.
+        assert!(after.device.driver_allocations <= 3 && after.pinned.driver_allocations <= 6, "{after:?}");
+        assert_eq!((after.device.used_bytes, after.pinned.used_bytes), (0, 0));
+    });
+}
+
+#[test]
+fn dropping_the_device_gives_everything_back() {
+    within_reason(|| {
+        let (device, driver) = gpu(MockConfig::default(), config(Waiting::Ask));
+        let device: Arc<dyn Device> = device;
+        many(&device);
+        assert!(driver.used_bytes() > 0);
+        drop(device);
+        // The driver thread may be on its last look.
+        while Arc::strong_count(&driver) > 1 {
+            std::thread::yield_now();
+        }
+        assert_eq!(driver.used_bytes(), 0);
+    });
+}
+
+#[test]
+fn a_kernel_that_is_not_there_is_named() {
+    let driver = Arc::new(MockDriver::new(MockConfig::default()));
+    let device: Arc<dyn Device> = Arc::new(CudaDevice::open(driver, config(Waiting::Ask)).unwrap());
+    let error = double(&*device, Double::default()).unwrap_err();
+    let error = format!("{error:?}");
+    assert!(error.contains("scale.cu") && error.contains("the mock has no kernel `double`"), "{error}");
+}
