@@ -1,5 +1,6 @@
 //! [`Job`]: one submission inside a device, with the types of its step erased.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -70,6 +71,7 @@ impl Job {
             rows,
             bytes,
             stage,
+            attached: None,
             signaller: Some(signaller),
         });
         (Self { inner }, completion)
@@ -119,6 +121,11 @@ impl Job {
 
     pub(crate) fn compute(&mut self, body: Body) {
         self.inner.compute(body);
+    }
+
+    /// Keeps something that is dropped right before the waiter hears of the end, whatever it is.
+    pub(crate) fn attach(&mut self, other: impl Any + Send) {
+        self.inner.attach(Box::new(other));
     }
 
     /// Whether, and from where, the step can be enqueued on a GPU.
@@ -171,6 +178,7 @@ trait AnyJob: Send {
     fn enqueue(&mut self, work: &mut cuda::Work<'_>) -> Enqueued;
     #[cfg(feature = "cuda")]
     fn land(&mut self, landed: &cuda::Landed);
+    fn attach(&mut self, other: Box<dyn Any + Send>);
     fn complete(&mut self);
     fn fail(&mut self, kind: DeviceErrorKind);
 }
@@ -190,6 +198,8 @@ struct TypedJob<S: Step> {
     rows: usize,
     bytes: usize,
     stage: Stage<S>,
+    /// Dropped before the waiter hears.
+    attached: Option<Box<dyn Any + Send>>,
     /// `None` once completed.
     signaller: Option<Signaller<S::Output, DeviceError>>,
 }
@@ -280,9 +290,14 @@ impl<S: Step> AnyJob for TypedJob<S> {
         };
     }
 
+    fn attach(&mut self, other: Box<dyn Any + Send>) {
+        self.attached = Some(other);
+    }
+
     fn complete(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Computed(result) => {
+                self.attached = None;
                 if let Some(signaller) = self.signaller.take() {
                     // An output that nobody waits for is dropped here, on the driver's thread.
                     drop(signaller.complete(result));
@@ -295,6 +310,7 @@ impl<S: Step> AnyJob for TypedJob<S> {
     fn fail(&mut self, kind: DeviceErrorKind) {
         // The buffers go first: a waiter that hears of the failure may rely on them being free.
         self.stage = Stage::Gone;
+        self.attached = None;
         if let Some(signaller) = self.signaller.take() {
             let error = DeviceError::new(&self.device, self.step.name(), kind);
             drop(signaller.complete(Err(error)));

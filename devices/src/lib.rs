@@ -55,6 +55,7 @@
 //! | `cuda.rs`, `cuda/` | `CudaDevice`: a GPU, with the feature `cuda` |
 //! | `inference.rs`, `inference/` | [`inference`]: models as steps, with or without ONNX Runtime |
 //! | `threads.rs`, `inline.rs`, `drivers.rs` | lanes with a thread each; which steps are short enough to run where they are, and the threads for those that are not |
+//! | `balanced.rs` | [`Balanced`]: several devices as one |
 //! | `drain.rs` | [`Drain`]: the wait for everything submitted |
 //! | `devices.rs` | [`Devices`]: what is here, what is not, and why |
 //! | `error.rs` | [`DeviceError`] |
@@ -64,6 +65,7 @@
 //! What is *absent*: hits, tracks, events; batches; any waiting protocol (those are in `asynchrotron-sync`).
 #![deny(unsafe_code)]
 
+mod balanced;
 mod batched;
 pub mod columns;
 #[cfg(feature = "cuda")]
@@ -85,6 +87,7 @@ mod step;
 mod threads;
 
 pub use asynchrotron_sync::{Closed, Completion, Lane, LanePool};
+pub use balanced::Balanced;
 pub use batched::{BatchStep, OnDevice, default_policy};
 pub use columns::{Columns, Offsets};
 pub use device::{Capability, Device, DeviceKind, LaneId};

@@ -161,8 +161,7 @@ fn double(device: &dyn Device, step: Double) -> Result<Vec<u32>, DeviceError> {
 fn a_launch_that_fails_costs_its_own_submission() {
     for waiting in ALL {
         within_reason(move || {
-            let (device, _) =
-                gpu(MockConfig { fail_nth: Some(2), ..MockConfig::default() }, config(waiting));
+            let (device, _) = gpu(MockConfig { fail_nth: Some(2), ..MockConfig::default() }, config(waiting));
             let device: Arc<dyn Device> = device;
             assert!(double(&*device, Double::default()).is_ok());
             let error = double(&*device, Double::default()).unwrap_err();
@@ -177,8 +176,10 @@ fn a_launch_that_fails_costs_its_own_submission() {
 #[test]
 fn an_error_or_panic_half_way_arrives_when_the_gpu_is_done_with_the_buffers() {
     within_reason(|| {
-        let (device, driver) =
-            gpu(MockConfig { latency: Duration::from_millis(2), ..MockConfig::default() }, config(Waiting::Ask));
+        let (device, driver) = gpu(
+            MockConfig { latency: Duration::from_millis(2), ..MockConfig::default() },
+            config(Waiting::Ask),
+        );
         let steps = [
             Double { fails_half_way: true, ..Double::default() },
             Double { panics_half_way: true, ..Double::default() },
@@ -197,11 +198,8 @@ fn an_error_or_panic_half_way_arrives_when_the_gpu_is_done_with_the_buffers() {
 fn a_lost_context_reaches_everybody_and_retires_the_gpu() {
     for waiting in ALL {
         within_reason(move || {
-            let mock = MockConfig {
-                crash_nth: Some(3),
-                latency: Duration::from_millis(1),
-                ..MockConfig::default()
-            };
+            let mock =
+                MockConfig { crash_nth: Some(3), latency: Duration::from_millis(1), ..MockConfig::default() };
             let (device, _) = gpu(mock, config(waiting));
             let device_dyn: Arc<dyn Device> = device.clone();
             let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();

@@ -146,6 +146,11 @@ impl CudaDevice {
         self.gpu.shared.driver.info()
     }
 
+    /// Its driver, for what the device has no word for.
+    pub fn driver(&self) -> &Arc<dyn Driver> {
+        &self.gpu.shared.driver
+    }
+
     /// What its memory has done.
     pub fn memory(&self) -> MemoryCounts {
         let shared = &self.gpu.shared;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::driver::{Driver, Function, Module};
 use super::Fault;
+use super::driver::{Driver, Function, Module};
 
 /// Device code as an algorithm has it: `include_str!` of its `.cu` file.
 #[derive(Debug)]
@@ -77,7 +77,11 @@ impl Kernels {
     }
 
     /// The kernel; compiled and loaded at the first call. The driver's context must be bound.
-    pub(super) fn get(&self, source: &'static KernelSource, name: &'static str) -> Result<Kernel, KernelError> {
+    pub(super) fn get(
+        &self,
+        source: &'static KernelSource,
+        name: &'static str,
+    ) -> Result<Kernel, KernelError> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = loaded.functions.get(&(source.name, name)) {
             return Ok(*kernel);

@@ -14,9 +14,7 @@ use std::fmt;
 use cudarc::driver::{DriverError, result, sys};
 
 use super::compiler;
-use super::driver::{
-    Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream,
-};
+use super::driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
 use super::{Fault, KernelError, KernelSource, Severity};
 
 /// One GPU, through NVIDIA's driver. Holds its primary context.
@@ -142,7 +140,8 @@ impl Driver for RealDriver {
         let flags = if timed {
             sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32
         } else {
-            sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32 | sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32
+            sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32
+                | sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32
         };
         let mut event = std::ptr::null_mut();
         // SAFETY: writes to a pointer that lives as long as the call.
@@ -262,7 +261,8 @@ impl Driver for RealDriver {
     }
 
     fn function(&self, module: Module, name: &str) -> Result<Function, Fault> {
-        let name = CString::new(name).map_err(|_| Fault::new(Severity::Ordinary, "a kernel's name has a NUL"))?;
+        let name =
+            CString::new(name).map_err(|_| Fault::new(Severity::Ordinary, "a kernel's name has a NUL"))?;
         // SAFETY: the module is never unloaded.
         unsafe { result::module::get_function(module.0 as sys::CUmodule, name) }
             .map(|function| Function(function as usize))
@@ -309,7 +309,10 @@ impl Driver for RealDriver {
 
 fn text(error: DriverError) -> String {
     let part = |part: Result<&std::ffi::CStr, _>| {
-        part.map_or_else(|_| "unknown".to_owned(), |text: &std::ffi::CStr| text.to_string_lossy().into_owned())
+        part.map_or_else(
+            |_| "unknown".to_owned(),
+            |text: &std::ffi::CStr| text.to_string_lossy().into_owned(),
+        )
     };
     format!("{} ({}): {}", part(error.error_name()), error.0 as u32, part(error.error_string()))
 }

@@ -206,11 +206,7 @@ impl<'a> Work<'a> {
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn fetch<T: Pod>(
-        &mut self,
-        slice: &DeviceSlice<T>,
-        ordinal: usize,
-    ) -> Result<DeviceSlice<T>, Fault> {
+    pub fn fetch<T: Pod>(&mut self, slice: &DeviceSlice<T>, ordinal: usize) -> Result<DeviceSlice<T>, Fault> {
         self.keep(slice);
         if ordinal == self.ordinal() {
             return Ok(slice.clone());

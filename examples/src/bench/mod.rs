@@ -3,6 +3,8 @@
 mod batch;
 #[cfg(feature = "onnx")]
 mod columns;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod load;
 mod machine;
 #[cfg(feature = "onnx")]
@@ -22,6 +24,8 @@ pub(crate) const BENCHMARKS: &[(&str, Benchmark)] = &[
     ("batch", batch::run),
     #[cfg(feature = "onnx")]
     ("columns", columns::run),
+    #[cfg(feature = "cuda")]
+    ("cuda", cuda::run),
     #[cfg(feature = "onnx")]
     ("onnx", onnx::run),
     ("overhead", overhead::run),

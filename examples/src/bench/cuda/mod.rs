@@ -1,0 +1,103 @@
+//! `bench cuda`: what a GPU is worth, and what waiting for it costs. Needs one.
+//!
+//! | part | what |
+//! |---|---|
+//! | `waits` | awaited kernels per second and their latency, by strategy, beside the physical limit |
+//! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
+//! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
+
+mod copies;
+mod graph;
+mod spin;
+mod waits;
+
+use std::sync::Arc;
+
+use asynchrotron::prelude::*;
+use asynchrotron_devices::Device as _;
+use asynchrotron_devices::cuda::{CudaConfig, CudaDevice};
+use serde_json::{Value, json};
+
+use super::machine::machine;
+
+/// One part: measures on a GPU opened with given settings.
+type Part = fn(&Gpu) -> Result<Value>;
+
+const PARTS: &[(&str, Part)] = &[("waits", waits::run), ("graph", graph::run), ("copies", copies::run)];
+
+/// The GPU that is measured.
+struct Gpu {
+    /// Clock ticks of a multiprocessor per microsecond, under load.
+    ticks_per_us: f64,
+    /// Kept open: the first to open a GPU pays for its context, the last to close it ends that.
+    device: Arc<CudaDevice>,
+}
+
+impl Gpu {
+    fn new() -> Result<Self> {
+        let device = open(CudaConfig::default())?;
+        Ok(Self { ticks_per_us: spin::ticks_per_us(&device)?, device })
+    }
+
+    fn ticks(&self, us: f64) -> i64 {
+        (us * self.ticks_per_us).round() as i64
+    }
+}
+
+/// The first GPU.
+fn open(config: CudaConfig) -> Result<Arc<CudaDevice>> {
+    let gpus =
+        CudaDevice::discover(config).map_err(|why| anyhow::anyhow!("this benchmark needs a GPU: {why}"))?;
+    gpus.into_iter().next().map(Arc::new).context("there is no GPU")
+}
+
+/// Measures, and prints one JSON object, or one line for each case. `ASYNCHROTRON_BENCH_CUDA` names the parts, all by default.
+pub(super) fn run(json: bool) -> Result<()> {
+    let chosen = std::env::var("ASYNCHROTRON_BENCH_CUDA").ok();
+    let chosen: Option<Vec<&str>> = chosen.as_deref().map(|parts| parts.split(',').collect());
+    let gpu = Gpu::new()?;
+    let description = gpu.device.capability().description.clone();
+    let mut result = json!({
+        "bench": "cuda", "machine": machine(), "gpu": description, "ticks_per_us": gpu.ticks_per_us.round(),
+    });
+    if !json {
+        println!("{}; {description}", machine());
+    }
+    for (name, part) in PARTS {
+        if chosen.as_ref().is_some_and(|chosen| !chosen.contains(name)) {
+            continue;
+        }
+        let found = part(&gpu)?;
+        if !json {
+            print_cases(name, &found);
+        }
+        result[*name] = found;
+    }
+    if json {
+        println!("{result:#}");
+    }
+    Ok(())
+}
+
+/// A line for each case, with what it says.
+fn print_cases(name: &str, cases: &Value) {
+    println!("\n{name}");
+    for case in cases.as_array().into_iter().flatten() {
+        let fields = case.as_object().into_iter().flatten().map(|(key, value)| match value {
+            Value::String(text) => format!("{key} {text}"),
+            value => format!("{key} {value}"),
+        });
+        println!("  {}", fields.collect::<Vec<_>>().join("  "));
+    }
+}
+
+/// Three digits are what such a measurement is good for.
+fn round(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let unit = 10_f64.powi(value.abs().log10().floor() as i32 - 2);
+    let rounded = (value / unit).round() * unit;
+    // Without the noise of the last binary digits.
+    format!("{rounded:.6}").parse().unwrap_or(rounded)
+}

@@ -1,0 +1,118 @@
+//! Awaited kernels per second and their latency: tasks × kernels × workers, for each way to wait.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use asynchrotron::prelude::*;
+use asynchrotron_devices::Device;
+use asynchrotron_devices::cuda::{CudaConfig, Waiting};
+use serde_json::{Value, json};
+
+use super::super::machine::median;
+use super::spin::Spin;
+use super::{Gpu, open, round};
+
+const WAYS: [(&str, Waiting); 4] = [
+    ("ask", Waiting::Ask),
+    ("call back", Waiting::CallBack),
+    ("thread", Waiting::Thread),
+    ("block", Waiting::Block),
+];
+const TASKS: [usize; 3] = [1, 16, 64];
+const KERNELS_US: [f64; 4] = [0.0, 20.0, 100.0, 500.0];
+const WORKERS: [usize; 2] = [2, 8];
+/// How long one run should take.
+const RUN: Duration = Duration::from_millis(250);
+const REPEATS: usize = 3;
+
+/// What a kernel that does nothing takes at least on one stream, roughly; only to choose how often to run it.
+const LAUNCH_US: f64 = 8.0;
+
+/// What one run found.
+#[derive(Clone, Copy)]
+struct Run {
+    waits_per_s: f64,
+    p50_us: f64,
+    p99_us: f64,
+    cores: f64,
+}
+
+pub(super) fn run(gpu: &Gpu) -> Result<Value> {
+    let mut cases = Vec::new();
+    for workers in WORKERS {
+        for tasks in TASKS {
+            for kernel_us in KERNELS_US {
+                let mut of_case = Vec::new();
+                for (name, waiting) in WAYS {
+                    let mut runs = Vec::new();
+                    for _ in 0..REPEATS {
+                        runs.push(measure(gpu, waiting, workers, tasks, kernel_us)?);
+                    }
+                    let of = |field: fn(&Run) -> f64| median(&mut runs.iter().map(field).collect::<Vec<_>>());
+                    of_case.push((
+                        name,
+                        of(|run| run.waits_per_s),
+                        of(|run| run.p50_us),
+                        of(|run| run.p99_us),
+                        of(|run| run.cores),
+                    ));
+                }
+                let limit = if kernel_us > 0.0 { tasks as f64 / kernel_us * 1e6 } else { f64::NAN };
+                let least_cores_per_wait =
+                    of_case.iter().map(|case| case.4 / case.1).fold(f64::INFINITY, f64::min);
+                let block_p50 = of_case.last().map_or(f64::NAN, |case| case.2);
+                for (name, waits_per_s, p50_us, p99_us, cores) in of_case {
+                    cases.push(json!({
+                        "workers": workers, "tasks": tasks, "kernel_us": kernel_us, "way": name,
+                        "waits_per_s": waits_per_s.round(), "of_limit": round(waits_per_s / limit),
+                        "p50_us": round(p50_us), "p99_us": round(p99_us), "p50_over_block": round(p50_us / block_p50),
+                        "cores": round(cores), "cpu_per_wait_over_least": round(cores / waits_per_s / least_cores_per_wait),
+                    }));
+                }
+            }
+        }
+    }
+    Ok(Value::Array(cases))
+}
+
+fn measure(gpu: &Gpu, waiting: Waiting, workers: usize, tasks: usize, kernel_us: f64) -> Result<Run> {
+    let device: Arc<dyn Device> = open(CudaConfig { lanes: tasks, waiting, ..CudaConfig::default() })?;
+    let spin = Spin::new("spin", [gpu.ticks(kernel_us)]);
+    // Blocking workers take one task at a time each.
+    let at_once = if waiting == Waiting::Block { workers.min(tasks) } else { tasks };
+    let per_task = (RUN.as_secs_f64() * 1e6 / (kernel_us + LAUNCH_US) * at_once as f64 / tasks as f64).ceil();
+    let waits = (per_task as usize).clamp(20, 30_000);
+    let latencies = Arc::new(Mutex::new(Vec::new()));
+    let chain = || {
+        let mut chain = Chain::new("waits");
+        let number = chain.source::<u64>("number");
+        let (device, spin, latencies) = (device.clone(), spin.clone(), latencies.clone());
+        let waited = chain.algorithm("wait", (number,), move |_number: Arc<u64>| {
+            let (device, spin, latencies) = (device.clone(), spin.clone(), latencies.clone());
+            async move {
+                let mut own = Vec::with_capacity(waits);
+                for _ in 0..waits {
+                    let begin = Instant::now();
+                    device.run(&spin, 1).await?;
+                    own.push(begin.elapsed().as_secs_f64() * 1e6);
+                }
+                latencies.lock().expect("nobody panics with it").extend(own);
+                Ok::<_, Error>(())
+            }
+        });
+        chain.sink("drop", waited, |_: EventId, _: Arc<()>| Ok(()));
+        chain
+    };
+    let config = Config { threads: workers, slots: tasks, ..Config::default() };
+    let report = Scheduler::new(config).run(chain(), source::from_iter(0..tasks as u64))?;
+    ensure!(report.events == tasks as u64, "{} of {tasks} tasks came to their end", report.events);
+    let mut latencies = std::mem::take(&mut *latencies.lock().expect("nobody panics with it"));
+    latencies.sort_by(f64::total_cmp);
+    let elapsed = report.elapsed.as_secs_f64();
+    Ok(Run {
+        waits_per_s: latencies.len() as f64 / elapsed,
+        p50_us: latencies[latencies.len() / 2],
+        p99_us: latencies[latencies.len() * 99 / 100],
+        cores: report.cpu.as_secs_f64() / elapsed,
+    })
+}
