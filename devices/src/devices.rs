@@ -1,7 +1,7 @@
 //! [`Devices`]: what is here, what is not, and why.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use asynchrotron::time::Clock;
 
@@ -22,8 +22,11 @@ pub struct DeviceConfig {
     pub clock: Clock,
 }
 
-/// Opens one kind of device, or says why it cannot. A kind may have several devices (GPUs).
-type Open = fn(&DeviceConfig) -> Result<Vec<Arc<dyn Device>>, String>;
+/// The devices of one kind (there may be several GPUs), or why there are none.
+type Opened = Result<Vec<Arc<dyn Device>>, String>;
+
+/// Opens one kind of device.
+type Open = fn(&DeviceConfig) -> Opened;
 
 /// Every kind, in the order in which `auto` prefers them; the host comes last and is always there.
 const KINDS: &[(DeviceKind, Open)] = &[
@@ -43,6 +46,8 @@ const KINDS: &[(DeviceKind, Open)] = &[
 
 /// The devices of this machine and this build.
 ///
+/// Each kind is opened, once, when it is first asked for: a job on the host loads no library that it does not use.
+///
 /// # Examples
 ///
 /// ```
@@ -58,9 +63,9 @@ const KINDS: &[(DeviceKind, Open)] = &[
 /// ```
 #[derive(Clone, Debug)]
 pub struct Devices {
-    present: Vec<Arc<dyn Device>>,
-    absent: Vec<Absent>,
-    emulated: EmulatedConfig,
+    config: DeviceConfig,
+    /// In the order of [`KINDS`].
+    opened: Arc<[OnceLock<Opened>]>,
 }
 
 /// A kind of device that is not here, and why.
@@ -73,32 +78,34 @@ pub struct Absent {
 }
 
 impl Devices {
-    /// Opens every device that is here. Never fails: the host is always here, and for what is not, it remembers why.
+    /// Makes ready to open every device that is here. Never fails: the host is always here, and for what is not, it says why.
     pub fn discover(config: &DeviceConfig) -> Self {
         let mut config = config.clone();
         config.emulated.clock = config.clock.clone();
-        let (mut present, mut absent) = (Vec::new(), Vec::new());
-        for (kind, open) in KINDS {
-            match open(&config) {
-                Ok(devices) => present.extend(devices),
-                Err(why) => absent.push(Absent { kind: *kind, why }),
-            }
-        }
-        Self { present, absent, emulated: config.emulated }
+        Self { config, opened: KINDS.iter().map(|_| OnceLock::new()).collect() }
     }
 
-    /// The devices that are here, in the order in which `auto` prefers them.
-    pub fn present(&self) -> &[Arc<dyn Device>] {
-        &self.present
+    /// Each kind that passes, opened.
+    fn kinds(&self, pass: impl Fn(DeviceKind) -> bool) -> impl Iterator<Item = (DeviceKind, &Opened)> {
+        let kinds = KINDS.iter().zip(&self.opened[..]).filter(move |((kind, _), _)| pass(*kind));
+        kinds.map(|((kind, open), opened)| (*kind, opened.get_or_init(|| open(&self.config))))
     }
 
-    /// The kinds of device that are not here.
-    pub fn absent(&self) -> &[Absent] {
-        &self.absent
+    /// The devices that are here, in the order in which `auto` prefers them. Opens them all.
+    pub fn present(&self) -> Vec<Arc<dyn Device>> {
+        self.kinds(|_| true).flat_map(|(_, opened)| opened.iter().flatten().cloned()).collect()
     }
 
-    /// The device of this name. `auto`: the first one that runs every step and is made for more than models, at last the host;
-    /// never an emulated one.
+    /// The kinds of device that are not here. Tries to open them all.
+    pub fn absent(&self) -> Vec<Absent> {
+        let absent = |(kind, opened): (DeviceKind, &Opened)| {
+            opened.as_ref().err().map(|why| Absent { kind, why: why.clone() })
+        };
+        self.kinds(|_| true).filter_map(absent).collect()
+    }
+
+    /// The device of this name; opens those of its kind only. `auto`: the first one that runs every step and is made for more
+    /// than models, at last the host; never an emulated one.
     ///
     /// `emulated:KEY=VALUE,…` makes an emulated device with these [settings](EmulatedConfig::with_options).
     ///
@@ -106,32 +113,44 @@ impl Devices {
     ///
     /// [`SelectError`] says in one line what is missing and why, or which names there are.
     pub fn select(&self, name: &str) -> Result<Arc<dyn Device>, SelectError> {
-        let special = |kind| matches!(kind, DeviceKind::Emulated | DeviceKind::Onnx);
-        let suits = |device: &&Arc<dyn Device>| match name {
-            "auto" => device.capability().computes_on_host && !special(device.kind()),
-            _ => device.name() == name,
-        };
-        if let Some(device) = self.present.iter().find(suits) {
-            return Ok(device.clone());
-        }
         if let Some(options) = name.strip_prefix("emulated:") {
-            let config = self.emulated.clone().with_options(options);
+            let config = self.config.emulated.clone().with_options(options);
             let config = config.map_err(|why| SelectError::Options { name: name.into(), why })?;
             return Ok(Arc::new(EmulatedDevice::named(name, config)));
         }
         // `cuda:1` is a device of the kind `cuda`.
-        let kind = name.split(':').next().unwrap_or(name);
-        match self.absent.iter().find(|absent| absent.kind.name() == kind) {
-            Some(absent) => Err(SelectError::Absent { name: name.into(), why: absent.why.clone() }),
-            None => Err(SelectError::Unknown { name: name.into(), known: self.names_nearest_first(name) }),
+        let kind_name = name.split(':').next().unwrap_or(name);
+        let asked = |kind: DeviceKind| match name {
+            "auto" => !matches!(kind, DeviceKind::Emulated | DeviceKind::Onnx),
+            _ => kind.name() == kind_name,
+        };
+        let suits = |device: &&Arc<dyn Device>| match name {
+            "auto" => device.capability().computes_on_host,
+            _ => device.name() == name,
+        };
+        for (_, opened) in self.kinds(asked) {
+            match opened {
+                Ok(devices) => {
+                    if let Some(device) = devices.iter().find(suits) {
+                        return Ok(device.clone());
+                    }
+                }
+                Err(why) if name != "auto" => {
+                    return Err(SelectError::Absent { name: name.into(), why: why.clone() });
+                }
+                Err(_) => {}
+            }
         }
+        Err(SelectError::Unknown { name: name.into(), known: self.names_nearest_first(name) })
     }
 
     fn names_nearest_first(&self, name: &str) -> Vec<String> {
-        let present = self.present.iter().map(|device| device.name().to_owned());
-        let absent = self.absent.iter().map(|absent| absent.kind.name().to_owned());
+        let names = |(kind, opened): (DeviceKind, &Opened)| match opened {
+            Ok(devices) => devices.iter().map(|device| device.name().to_owned()).collect(),
+            Err(_) => vec![kind.name().to_owned()],
+        };
         let mut known: Vec<String> =
-            std::iter::once("auto".to_owned()).chain(present).chain(absent).collect();
+            std::iter::once("auto".to_owned()).chain(self.kinds(|_| true).flat_map(names)).collect();
         known.sort_by_key(|known| strsim::damerau_levenshtein(known, name));
         known
     }
@@ -140,10 +159,10 @@ impl Devices {
 /// One line per device: name and description, or why it is not here.
 impl fmt::Display for Devices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for device in &self.present {
+        for device in self.present() {
             writeln!(f, "{:10}{}", device.name(), device.capability().description)?;
         }
-        for Absent { kind, why } in &self.absent {
+        for Absent { kind, why } in self.absent() {
             writeln!(f, "{kind:10}not here: {why}")?;
         }
         Ok(())

@@ -85,6 +85,33 @@ fn it_is_among_the_devices_and_never_chosen_automatically() {
     );
 }
 
+/// Set in a process of its own, which has loaded nothing yet.
+const FRESH: &str = "ASYNCHROTRON_TEST_FRESH";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_library_is_loaded_when_the_device_is_asked_for_and_not_before() {
+    let is_loaded = || std::fs::read_to_string("/proc/self/maps").unwrap().contains("libonnxruntime");
+    if std::env::var_os(FRESH).is_some() {
+        let devices = Devices::discover(&DeviceConfig::default());
+        for name in ["auto", "host", "emulated", "emulated:lanes=2"] {
+            devices.select(name).unwrap();
+        }
+        assert!(!is_loaded());
+        let [first, again] = [(); 2].map(|()| devices.clone().select("onnx").unwrap());
+        assert!(is_loaded() && Arc::ptr_eq(&first, &again));
+        return;
+    }
+    if !is_here() {
+        return;
+    }
+    let name = "the_library_is_loaded_when_the_device_is_asked_for_and_not_before";
+    let fresh =
+        Command::new(std::env::current_exe().unwrap()).args(["--exact", name]).env(FRESH, "1").output();
+    let fresh = fresh.unwrap();
+    assert!(fresh.status.success(), "{}", String::from_utf8_lossy(&fresh.stdout));
+}
+
 /// Set in a process of its own that has no library.
 const WITHOUT: &str = "ASYNCHROTRON_TEST_WITHOUT_LIBRARY";
 
