@@ -278,69 +278,69 @@ fn park(end_it: impl FnOnce(&Points<Mark>)) {
 
 #[test]
 fn what_is_counted_is_found() {
-    explore("points: arm, harvest", TWO_THREADS, 1, counted_is_found);
+    explore("points: arm, harvest", TWO_THREADS, 5, counted_is_found);
 }
 
 #[test]
 fn each_ends_once_in_order() {
-    explore("points: arm, two harvest", THREE_THREADS, 1, two_harvest);
+    explore("points: arm, two harvest", THREE_THREADS, 4000, two_harvest);
 }
 
 #[test]
 fn none_outlives_a_condemnation() {
-    explore("points: condemn, arm, harvest", THREE_LONG, 1, condemned_from_outside);
+    explore("points: condemn, arm, harvest", THREE_LONG, 8000, condemned_from_outside);
 }
 
 #[test]
 fn none_outlives_a_fatal_error() {
-    explore("points: fatal error, arm, harvest", THREE_LONG, 1, condemned_by_asking);
+    explore("points: fatal error, arm, harvest", THREE_LONG, 10000, condemned_by_asking);
 }
 
 #[test]
 fn the_first_fatal_error_counts() {
-    explore("points: condemn, fatal error", THREE_THREADS, 1, condemned_twice);
+    explore("points: condemn, fatal error", THREE_THREADS, 900, condemned_twice);
 }
 
 #[test]
 fn overdue_is_told_once() {
-    explore("points: overdue", TWO_THREADS, 1, overdue);
+    explore("points: overdue", TWO_THREADS, 90, overdue);
 }
 
 #[test]
 fn a_panic_costs_only_its_point() {
-    explore("points: an end panics", TWO_THREADS, 1, an_end_panics);
+    explore("points: an end panics", TWO_THREADS, 200, an_end_panics);
 }
 
 #[test]
 fn an_end_may_arm_and_harvest() {
-    explore("points: an end arms and harvests", THREE_THREADS, 1, an_end_arms_and_harvests);
+    explore("points: an end arms and harvests", THREE_THREADS, 2000, an_end_arms_and_harvests);
 }
 
 #[test]
 fn the_first_wakes_the_driver() {
-    explore("points: arm, driver", TWO_THREADS, 1, driver_wakes);
+    explore("points: arm, driver", TWO_THREADS, 1000, driver_wakes);
 }
 
 #[test]
 fn the_first_wakes_the_driver_again() {
-    explore("points: arm twice, driver", THREE_THREADS, 1, driver_wakes_again);
+    explore("points: arm twice, driver", THREE_THREADS, 3000, driver_wakes_again);
 }
 
 #[test]
 fn the_driver_asks_on() {
-    explore("points: close, reach, driver, worker", THREE_THREADS, 1, driver_asks_on);
+    explore("points: close, reach, driver, worker", THREE_THREADS, 1500, driver_asks_on);
 }
 
 #[test]
 fn closed_is_told_after_the_last_end() {
-    explore("points: close, driver, worker", THREE_THREADS, 1, driver_sees_all_to_their_ends);
+    explore("points: close, driver, worker", THREE_THREADS, 600, driver_sees_all_to_their_ends);
 }
 
 #[test]
 fn a_park_is_ended() {
-    explore("points: park, call", TWO_THREADS, 1, || park(Points::call));
-    explore("points: park, close", TWO_THREADS, 1, || park(Points::close));
-    explore("points: park, condemn", TWO_THREADS, 1, || park(|points| points.condemn(Failure::Fatal)));
+    explore("points: park, call", TWO_THREADS, 2, || park(Points::call));
+    explore("points: park, close", TWO_THREADS, 2, || park(Points::close));
+    explore("points: park, condemn", TWO_THREADS, 7, || park(|points| points.condemn(Failure::Fatal)));
 }
 
 #[test]
