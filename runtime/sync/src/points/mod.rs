@@ -1,16 +1,21 @@
 //! The ends of work on in-order queues that have to be asked: points on a device's streams.
 //!
 //! ```text
-//!   of a point:   ARMED ──(1)──▶ IN HAND ──(4)──▶ ENDED         of a stream:   EMPTY ──(1)──▶ LISTED ──(2)──▶ CLAIMED
-//!                  ▲ │              │                                           ▲              ▲               │ │
-//!                  │ └─────(2)──────▲                                           │              └─────(3)───────┘ │
-//!                  └───────(3)──────┘                                           └──────────(3), all ended ───────┘
+//!   of a point:                ┌───────(3)──────┐
+//!                              ▼                │
+//!              ──(1)──▶ ARMED ──(2)──▶ IN HAND ──(4)──▶ ENDED
+//!
+//!   of a stream:               ┌───────(3)──────┐
+//!                              ▼                │
+//!                EMPTY ──(1)──▶ LISTED ──(2)──▶ CLAIMED
+//!                  ▲                            │
+//!                  └────(3), all have ended ────┘
 //!
 //!   (1) arm: the end of the line of its stream            (4) end: it was reached, or nothing ever will be; in line
 //!   (2) claim: a harvester takes the line in its hand         order, by the claimant, with nothing locked
-//!       and asks the first; all others skip the stream    (5) condemn: from now on every claimant ends without asking
-//!   (3) release: what was not reached goes back, before   (6) overdue: told once, in hand; the point stays
-//!       what was armed meanwhile
+//!       and asks the first; all others skip the stream    (5) condemn: from now on every claimant ends all that it has
+//!   (3) release: what was not reached goes back, before       in hand without asking, and releases nothing else
+//!       what was armed meanwhile                          (6) overdue: told once, in hand; the point stays
 //! ```
 //!
 //! (1), (2) and (3) are taken under the stream's mutex, and nothing foreign runs there. A claim is not a lock: nobody
@@ -29,60 +34,22 @@
 //!
 //! **The driver's sleep** is in `standby.rs`.
 
+mod point;
 mod standby;
 mod stream;
 
 use std::fmt;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::broken::{self, Fault};
 use crate::facade::{AtomicU64, AtomicUsize, Ordering};
 use crate::write_once::WriteOnce;
+pub use point::{Harvested, Point};
 pub use standby::Drive;
 use standby::Standby;
 use stream::{Claim, Stream, Visit};
 
 const BITS: usize = u64::BITS as usize;
-
-/// Something enqueued on an in-order stream whose end is found by asking.
-///
-/// All of this is called with nothing locked, by one thread at a time for all points of a stream, so it may
-/// [`arm`](Points::arm) and [`harvest`](Points::harvest); a harvest from in here skips the stream that is in hand.
-///
-/// # Panics
-///
-/// A panic goes to whoever harvests, arms or condemns; the others of the stream stay, in order, for the next harvest. A point
-/// whose `end` panics has ended; one that panics elsewhere stays.
-pub trait Point: Send {
-    /// Why a point cannot be reached. Every point gets its own clone of a fatal one.
-    type Error: Clone + Send + Sync;
-
-    /// Whether the device has got there; an error if it has failed. Only the first in line is asked, and not again after
-    /// it was `Ready`.
-    fn ask(&mut self) -> Poll<Result<(), Self::Error>>;
-
-    /// The end: everything that it held is free to go. Called once, unless the whole of [`Points`] is dropped first.
-    fn end(self, result: Result<(), Self::Error>);
-
-    /// It is due and was not reached: tell the waiter, keep the buffers. Called at most once; the point stays until it ends.
-    fn overdue(&mut self);
-
-    /// When it is overdue, on the clock of those who harvest; `None` for never.
-    fn due_ns(&self) -> Option<u64>;
-
-    /// Whether no point of any stream will ever be reached after this error: then all are ended with it.
-    fn is_fatal(error: &Self::Error) -> bool;
-}
-
-/// What a [harvest](Points::harvest) did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Harvested {
-    /// The points that it ended.
-    pub ended: usize,
-    /// The points that were outstanding after it: those not reached, those in other hands, those armed meanwhile.
-    pub outstanding: usize,
-}
 
 /// The points outstanding on a fixed number of streams. Armed by anybody, and harvested by anybody: by workers in passing, and by
 /// one *driver* thread when they are busy or asleep.
@@ -103,7 +70,7 @@ pub struct Harvested {
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicBool, Ordering};
 /// use std::task::Poll;
-///
+/// ///
 /// struct Flag(Arc<AtomicBool>);
 ///
 /// impl Point for Flag {

@@ -7,8 +7,11 @@ pub mod batching;
 pub mod explore;
 #[cfg(not(loom))]
 pub mod job;
+pub mod mark;
 #[cfg(any(loom, shuttle))]
 pub mod refute;
+#[cfg(not(loom))]
+pub mod streams;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
