@@ -69,10 +69,7 @@ impl Balanced {
                 memory_bytes: members.iter().map(memory).sum(),
                 computes_on_host: true,
             },
-            members: members
-                .into_iter()
-                .map(|device| Member { device, rows: Arc::default() })
-                .collect(),
+            members: members.into_iter().map(|device| Member { device, rows: Arc::default() }).collect(),
             reserve,
             lanes: LanePool::new((0..lanes).map(LaneId)),
             outstanding: Outstanding::default(),
@@ -166,6 +163,9 @@ impl Drop for Balanced {
 
 impl fmt::Debug for Balanced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Balanced").field("name", &self.name).field("lanes", &self.lanes).finish_non_exhaustive()
+        f.debug_struct("Balanced")
+            .field("name", &self.name)
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
     }
 }

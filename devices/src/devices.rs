@@ -1,11 +1,11 @@
 //! [`Devices`]: what is here, what is not, and why.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use asynchrotron::time::Clock;
 
-use crate::{Device, DeviceKind, EmulatedConfig, EmulatedDevice, HostConfig, HostDevice};
+use crate::{Balanced, Device, DeviceKind, EmulatedConfig, EmulatedDevice, HostConfig, HostDevice};
 
 /// How devices are opened.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,9 @@ pub struct DeviceConfig {
     pub host: HostConfig,
     /// The emulated device, as far as its name does not say otherwise.
     pub emulated: EmulatedConfig,
+    /// Each GPU.
+    #[cfg(feature = "cuda")]
+    pub cuda: crate::cuda::CudaConfig,
     /// ONNX Runtime.
     #[cfg(feature = "onnx")]
     pub onnx: crate::onnx::OnnxConfig,
@@ -30,7 +33,13 @@ type Open = fn(&DeviceConfig) -> Opened;
 
 /// Every kind, in the order in which `auto` prefers them; the host comes last and is always there.
 const KINDS: &[(DeviceKind, Open)] = &[
-    (DeviceKind::Cuda, |_| Err("this build has no CUDA support".into())),
+    #[cfg(feature = "cuda")]
+    (DeviceKind::Cuda, |config| {
+        let gpus = crate::cuda::CudaDevice::discover(config.cuda)?;
+        Ok(gpus.into_iter().map(|gpu| Arc::new(gpu.in_time(config.clock.clone())) as _).collect())
+    }),
+    #[cfg(not(feature = "cuda"))]
+    (DeviceKind::Cuda, |_| Err("this build has no CUDA support (feature `cuda`)".into())),
     #[cfg(feature = "onnx")]
     (DeviceKind::Onnx, |config| {
         let device = crate::onnx::OnnxDevice::open(config.onnx).map_err(|missing| missing.to_string())?;
@@ -66,6 +75,8 @@ pub struct Devices {
     config: DeviceConfig,
     /// In the order of [`KINDS`].
     opened: Arc<[OnceLock<Opened>]>,
+    /// What was made for names that say more than the kind.
+    made: Arc<Mutex<Vec<Arc<dyn Device>>>>,
 }
 
 /// A kind of device that is not here, and why.
@@ -82,7 +93,7 @@ impl Devices {
     pub fn discover(config: &DeviceConfig) -> Self {
         let mut config = config.clone();
         config.emulated.clock = config.clock.clone();
-        Self { config, opened: KINDS.iter().map(|_| OnceLock::new()).collect() }
+        Self { config, opened: KINDS.iter().map(|_| OnceLock::new()).collect(), made: Arc::default() }
     }
 
     /// Each kind that passes, opened.
@@ -104,8 +115,11 @@ impl Devices {
         self.kinds(|_| true).filter_map(absent).collect()
     }
 
-    /// The device of this name; opens those of its kind only. `auto`: the first one that runs every step and is made for more
-    /// than models, at last the host; never an emulated one.
+    /// The device of this name, the same one each time; opens those of its kind only. `auto`: all GPUs, or the host if there are none; never an emulated
+    /// device.
+    ///
+    /// `cuda` is the first GPU, `cuda:1` the second, `cuda:all` all of them, [balanced](Balanced). Should they all fail, the host
+    /// takes over.
     ///
     /// `emulated:KEY=VALUE,…` makes an emulated device with these [settings](EmulatedConfig::with_options).
     ///
@@ -116,22 +130,30 @@ impl Devices {
         if let Some(options) = name.strip_prefix("emulated:") {
             let config = self.config.emulated.clone().with_options(options);
             let config = config.map_err(|why| SelectError::Options { name: name.into(), why })?;
-            return Ok(Arc::new(EmulatedDevice::named(name, config)));
+            return Ok(self.once(name, || Arc::new(EmulatedDevice::named(name, config))));
         }
         // `cuda:1` is a device of the kind `cuda`.
         let kind_name = name.split(':').next().unwrap_or(name);
         let asked = |kind: DeviceKind| match name {
-            "auto" => !matches!(kind, DeviceKind::Emulated | DeviceKind::Onnx),
+            "auto" => matches!(kind, DeviceKind::Cuda | DeviceKind::Host),
             _ => kind.name() == kind_name,
         };
-        let suits = |device: &&Arc<dyn Device>| match name {
-            "auto" => device.capability().computes_on_host,
-            _ => device.name() == name,
-        };
-        for (_, opened) in self.kinds(asked) {
+        for (kind, opened) in self.kinds(asked) {
             match opened {
+                Ok(devices) if kind == DeviceKind::Cuda => {
+                    let chosen: Vec<_> = match name {
+                        "auto" | "cuda:all" => devices.clone(),
+                        "cuda" => devices.iter().take(1).cloned().collect(),
+                        _ => devices.iter().filter(|device| device.name() == name).cloned().collect(),
+                    };
+                    if !chosen.is_empty() {
+                        return Ok(self.balanced(name, chosen));
+                    }
+                }
                 Ok(devices) => {
-                    if let Some(device) = devices.iter().find(suits) {
+                    if let Some(device) =
+                        devices.iter().find(|device| name == "auto" || device.name() == name)
+                    {
                         return Ok(device.clone());
                     }
                 }
@@ -142,6 +164,28 @@ impl Devices {
             }
         }
         Err(SelectError::Unknown { name: name.into(), known: self.names_nearest_first(name) })
+    }
+
+    /// These devices as one, with the host in reserve: the same one each time.
+    fn balanced(&self, name: &str, members: Vec<Arc<dyn Device>>) -> Arc<dyn Device> {
+        let name = if name == "auto" { "cuda:all" } else { name };
+        self.once(name, || {
+            let lanes = members.iter().map(|member| member.capability().lanes).sum();
+            let reserve = HostDevice::new(HostConfig { lanes, ..self.config.host });
+            let reserve = Arc::new(reserve.in_time(self.config.clock.clone()));
+            Arc::new(Balanced::new(name, members, reserve))
+        })
+    }
+
+    /// The device that was made for this name; made at the first call.
+    fn once(&self, name: &str, make: impl FnOnce() -> Arc<dyn Device>) -> Arc<dyn Device> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = made.iter().find(|device| device.name() == name) {
+            return device.clone();
+        }
+        let device = make();
+        made.push(device.clone());
+        device
     }
 
     fn names_nearest_first(&self, name: &str) -> Vec<String> {

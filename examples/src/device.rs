@@ -18,7 +18,7 @@ pub(crate) fn discover(clock: Clock) -> Devices {
 
 /// Finds a device by the name that the user gave. A name that no machine has, or a wrong option, is a mistake of the user.
 pub(crate) fn select(settings: &Settings) -> Result<Arc<dyn Device>> {
-    discover(settings.clock().clone()).select(settings.device()).map_err(|error| match error {
+    settings.devices().select(settings.device()).map_err(|error| match error {
         SelectError::Unknown { .. } | SelectError::Options { .. } => usage!("--device: {error}"),
         error => Error::new(error),
     })

@@ -1,13 +1,14 @@
 //! [`Settings`]: what holds for a job, after everything the user wrote is resolved.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use asynchrotron::batch::BatchConfig;
 use asynchrotron::time::Clock;
 use asynchrotron::timeline::{Level, TimelineConfig};
 use asynchrotron::{Config, OnError, Result, read_quarantine};
-use asynchrotron_devices::{Device, default_policy};
+use asynchrotron_devices::{Device, Devices, default_policy};
 
 use super::arguments::{ParameterArguments, RunArguments};
 use super::file::ConfigFile;
@@ -81,6 +82,8 @@ pub(crate) struct Settings {
     parameters: Values,
     /// One for the job and its devices.
     clock: Clock,
+    /// Opened when first asked for.
+    devices: OnceLock<Devices>,
 }
 
 impl Settings {
@@ -132,7 +135,13 @@ impl Settings {
                 given.split_once('=').ok_or_else(|| usage!("-P: expected KEY=VALUE, found `{given}`"))?;
             parameters.set_text(key, text).map_err(|error| usage!("-P: {error}"))?;
         }
-        Ok(Settings { chain: recipe.name, general, parameters, clock: Clock::real() })
+        Ok(Settings {
+            chain: recipe.name,
+            general,
+            parameters,
+            clock: Clock::real(),
+            devices: OnceLock::new(),
+        })
     }
 
     /// No file may be read and written, or written twice.
@@ -182,6 +191,11 @@ impl Settings {
 
     pub(crate) fn device(&self) -> &str {
         self.general.text("device").unwrap_or("auto")
+    }
+
+    /// The devices of this machine, for the job as a whole: who asks for the same one twice gets the same lanes.
+    pub(crate) fn devices(&self) -> &Devices {
+        self.devices.get_or_init(|| crate::device::discover(self.clock.clone()))
     }
 
     pub(crate) fn clock(&self) -> &Clock {
