@@ -3,6 +3,11 @@
 // Compile with --fmad=false and without fast math: sums, products, quotients and roots are rounded one by one, as the host
 // rounds them. No #include, no library: NVRTC takes this file as it is. `on_host/shim.h` runs it on a CPU, for tests.
 //
+// # Launches: one, for many events of few points
+//
+//   memset bad to 0, then clue_small: e blocks of M threads rounded up to 32, 256 at most; 36 · M + 4 bytes of dynamic shared memory.
+//   M: points of the largest event; best a few tens, and not more than 1024, which take 36 KiB (48 KiB need no asking for).
+//
 // # Launches: nine, for events of any size, from 1 of 10 M points to 1000 of 20 points
 //
 //   n: points; e: events; T = n / points_per_tile + e; G = T / 1024 + 1; S = n / 1024 + 1; P = (n + 255) / 256
@@ -127,6 +132,14 @@ __device__ float unordered(u32 key) {
     return __uint_as_float(key >> 31 ? key & 0x7fffffffu : ~key);
 }
 
+// Adds a point to bounds, if it makes sense: the `ordered` upper bounds of -x, x, -y, y.
+__device__ bool gather(float x, float y, float weight, float y_period, u32 box[4]) {
+    if (!makes_sense(x, y, weight, y_period)) return false;
+    const u32 point[4] = {ordered(-x), ordered(x), ordered(-y), ordered(y)};
+    for (int side = 0; side < 4; side++) box[side] = max(box[side], point[side]);
+    return true;
+}
+
 // The host's `divide`. The comparisons stand for a cast that saturates.
 __device__ u32 divide(float extent, double wanted, u32 most, float* per_unit) {
     const u32 n = wanted >= (double)most ? most : wanted >= 1.0 ? (u32)wanted : 1;
@@ -136,7 +149,7 @@ __device__ u32 divide(float extent, double wanted, u32 most, float* per_unit) {
     return 1;
 }
 
-// The host's `plan_grids`, for one event of `points` points. `box` holds the `ordered` upper bounds of -x, x, -y, y.
+// The host's `plan_grids`, for one event of `points` points. `box`: as `gather` fills it.
 __device__ Grid plan_grid(const u32 box[4], u32 first_tile, u32 points, float density_radius, float y_period,
                           u32 points_per_tile) {
     Grid grid;
@@ -262,16 +275,8 @@ clue_bounds(const float* x, const float* y, const float* weight, const u32* even
         count += min(step + 32, min(end, events[event + 1])) - step;
         const u32 point = step + lane;
         if (point >= end) continue;
-        const float x_here = x[point], y_here = y[point];
         u32 here[4] = {0, 0, 0, 0};
-        if (makes_sense(x_here, y_here, weight[point], y_period)) {
-            here[0] = ordered(-x_here);
-            here[1] = ordered(x_here);
-            here[2] = ordered(-y_here);
-            here[3] = ordered(y_here);
-        } else {
-            atomicMax(bad, ~point);
-        }
+        if (!gather(x[point], y[point], weight[point], y_period, here)) atomicMax(bad, ~point);
         u32 own = event;
         while (point >= events[own + 1]) own++;
         if (own == event) {
@@ -381,6 +386,12 @@ __device__ float density(const Point* sorted, const u32* tiles, const Grid& grid
     return sum;
 }
 
+__device__ float density_of(const Point* sorted, const u32* tiles, const Grid& grid, u32 position, float radius,
+                            float limit) {
+    return grid.y_period != 0.0f ? density<true>(sorted, tiles, grid, position, radius, limit)
+                                 : density<false>(sorted, tiles, grid, position, radius, limit);
+}
+
 // The local density of each point, in the order of `sorted`.
 extern "C" __global__ void __launch_bounds__(256)
 clue_density(const Point* sorted, const u32* tiles, const Grid* grids, const u32* events, u32 n_events, u32 n,
@@ -389,9 +400,7 @@ clue_density(const Point* sorted, const u32* tiles, const Grid* grids, const u32
     if (position >= n) return;
     // The points of an event take the same positions as in the batch, in another order.
     const Grid grid = grids[find_event(events, n_events, position)];
-    rho_sorted[position] = grid.y_period != 0.0f
-                               ? density<true>(sorted, tiles, grid, position, density_radius, density_limit)
-                               : density<false>(sorted, tiles, grid, position, density_radius, density_limit);
+    rho_sorted[position] = density_of(sorted, tiles, grid, position, density_radius, density_limit);
 }
 
 // -------------------------------------------------------------------------------------------------------- nearest higher
@@ -439,6 +448,19 @@ __device__ Nearest nearest_within(const Point* sorted, const float* rho_sorted, 
     return nearest;
 }
 
+__device__ Nearest nearest_of(const Point* sorted, const float* rho_sorted, const u32* tiles, const Grid& grid, u32 position,
+                              float density_radius, float density_limit, float outlier_radius, float outlier_limit) {
+    Nearest nearest = {NONE, 0, 0.0f};
+    // Most points find a higher one within the density radius. Nothing beyond it can be nearer.
+    for (int wide = 0; wide < 2 && nearest.distance == NONE; wide++) {
+        const float radius = wide ? outlier_radius : density_radius, limit = wide ? outlier_limit : density_limit;
+        nearest = grid.y_period != 0.0f
+                      ? nearest_within<true>(sorted, rho_sorted, tiles, grid, position, radius, limit)
+                      : nearest_within<false>(sorted, rho_sorted, tiles, grid, position, radius, limit);
+    }
+    return nearest;
+}
+
 // The nearest higher point of each point; found: in the order of the points, in one piece, because they are written here and
 // there. seed_groups: seeds per 1024 points.
 extern "C" __global__ void __launch_bounds__(256)
@@ -450,14 +472,8 @@ clue_nearest(const Point* sorted, const float* rho_sorted, const u32* tiles, con
     const u32 event = find_event(events, n_events, position), index = sorted[position].index;
     const Grid grid = grids[event];
     const float rho = rho_sorted[position];
-    Nearest nearest = {NONE, 0, 0.0f};
-    // Most points find a higher one within the density radius. Nothing beyond it can be nearer.
-    for (int wide = 0; wide < 2 && nearest.distance == NONE; wide++) {
-        const float radius = wide ? outlier_radius : density_radius, limit = wide ? outlier_limit : density_limit;
-        nearest = grid.y_period != 0.0f
-                      ? nearest_within<true>(sorted, rho_sorted, tiles, grid, position, radius, limit)
-                      : nearest_within<false>(sorted, rho_sorted, tiles, grid, position, radius, limit);
-    }
+    const Nearest nearest = nearest_of(sorted, rho_sorted, tiles, grid, position, density_radius, density_limit,
+                                       outlier_radius, outlier_limit);
     const bool is_seed = nearest.distance > density_radius && rho >= seed_density, is_alone = nearest.distance == NONE;
     const u32 higher = (u32)nearest.rank;
     found[index] = {rho, nearest.distance, is_alone ? -1 : (int)(higher - events[event]), is_seed || is_alone ? index : higher};
@@ -514,7 +530,98 @@ clue_assign(Found* found, const unsigned char* is_seed, const u32* number, const
     cluster[point] = is_seed[next] ? (int)(number[next] - number[first]) : -1;
 }
 
+// ---------------------------------------------------------------------------------------------------------- small events
+
+#ifndef ON_HOST
+#define DYNAMIC_SHARED(T, name) extern __shared__ T name[]
+#endif
+
+// All of the above for one event per block, in shared memory: 36 bytes per point, and 4. The steps that compute are the same
+// functions; what groups and counts is brute force, which is quick for so few.
+extern "C" __global__ void __launch_bounds__(256)
+clue_small(const float* x, const float* y, const float* weight, const u32* events, float density_radius,
+           float density_limit, float outlier_radius, float outlier_limit, float seed_density, float y_period,
+           u32 points_per_tile, float* rho, float* delta, int* nearest_higher, unsigned char* is_seed, int* cluster,
+           u32* bad) {
+    __shared__ u32 box[4];
+    DYNAMIC_SHARED(Point, sorted);
+    const u32 first = events[blockIdx.x], n = events[blockIdx.x + 1] - first;
+    if (n == 0) return;
+    float* const rho_sorted = (float*)(sorted + n);
+    u32* const follow = (u32*)(rho_sorted + n);
+    u32* const number = follow + n;
+    u32* const tile_of = number + n;
+    u32* const seed = tile_of;       // in its turn
+    u32* const tiles = seed + n;     // the start of each, and the end: there are no more tiles than points
+
+    if (threadIdx.x < 4) box[threadIdx.x] = 0;
+    __syncthreads();
+    u32 gathered[4] = {0, 0, 0, 0};
+    for (u32 point = threadIdx.x; point < n; point += blockDim.x) {
+        if (!gather(x[first + point], y[first + point], weight[first + point], y_period, gathered)) {
+            atomicMax(bad, ~(first + point));
+        }
+    }
+    for (int side = 0; side < 4; side++) {
+        const u32 most = __reduce_max_sync(ALL_LANES, gathered[side]);
+        if (threadIdx.x % 32 == 0) atomicMax(&box[side], most);
+    }
+    __syncthreads();
+    const Grid grid = plan_grid(box, 0, n, density_radius, y_period, points_per_tile);
+
+    for (u32 point = threadIdx.x; point < n; point += blockDim.x) {
+        tile_of[point] = column_of(grid, x[first + point]) * grid.n_y + tile_in_column(grid, y[first + point]);
+    }
+    __syncthreads();
+    for (u32 tile = threadIdx.x; tile <= grid.n_x * grid.n_y; tile += blockDim.x) {
+        u32 lower = 0;
+        for (u32 other = 0; other < n; other++) lower += tile_of[other] < tile;
+        tiles[tile] = lower;
+    }
+    for (u32 point = threadIdx.x; point < n; point += blockDim.x) {
+        const u32 tile = tile_of[point];
+        u32 position = 0;
+        for (u32 other = 0; other < n; other++) {
+            position += tile_of[other] < tile || (tile_of[other] == tile && other < point);
+        }
+        sorted[position] = {x[first + point], y[first + point], weight[first + point], point};
+    }
+    __syncthreads();
+
+    for (u32 position = threadIdx.x; position < n; position += blockDim.x) {
+        rho_sorted[position] = density_of(sorted, tiles, grid, position, density_radius, density_limit);
+    }
+    __syncthreads();
+    for (u32 position = threadIdx.x; position < n; position += blockDim.x) {
+        const u32 point = sorted[position].index;
+        const Nearest nearest = nearest_of(sorted, rho_sorted, tiles, grid, position, density_radius, density_limit,
+                                           outlier_radius, outlier_limit);
+        const bool is_alone = nearest.distance == NONE;
+        seed[point] = nearest.distance > density_radius && rho_sorted[position] >= seed_density;
+        follow[point] = seed[point] || is_alone ? point : (u32)nearest.rank;
+        rho[first + point] = rho_sorted[position];
+        delta[first + point] = nearest.distance;
+        nearest_higher[first + point] = is_alone ? -1 : (int)nearest.rank;
+        is_seed[first + point] = (unsigned char)seed[point];
+    }
+    __syncthreads();
+    for (u32 point = threadIdx.x; point < n; point += blockDim.x) {
+        u32 lower = 0;
+        if (seed[point]) {
+            for (u32 other = 0; other < point; other++) lower += seed[other];
+        }
+        number[point] = lower;
+    }
+    __syncthreads();
+    for (u32 point = threadIdx.x; point < n; point += blockDim.x) {
+        u32 end = point;
+        while (follow[end] != end) end = follow[end];
+        cluster[first + point] = seed[end] ? (int)number[end] : -1;
+    }
+}
+
 #ifdef ON_HOST
+HOST_KERNEL(clue_small)
 HOST_KERNEL(clue_bounds)
 HOST_KERNEL(clue_histogram)
 HOST_KERNEL(clue_scan)

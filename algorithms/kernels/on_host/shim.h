@@ -36,7 +36,7 @@
 #define __launch_bounds__(...)
 // One block runs at a time, so what its threads share is static; in a section of its own, to be filled with rubbish.
 #define __shared__ static __attribute__((section("block_shared")))
-// Dynamic shared memory: in a kernel, `DYNAMIC_SHARED(T, name);` declares T* name.
+// Dynamic shared memory. For the device: `#define DYNAMIC_SHARED(T, name) extern __shared__ T name[]`.
 #define DYNAMIC_SHARED(T, name) T* const name = (T*)on_host::dynamic_shared
 
 struct dim3 {

@@ -1,6 +1,6 @@
 //! The published results of CLUE, for whoever compares with them.
 
-use asynchrotron_algorithms::clue::{ClueConfig, Point, Points};
+use asynchrotron_algorithms::clue::{ClueConfig, CluePoint, Point, Points};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -24,11 +24,22 @@ fn reference() -> Option<PathBuf> {
 /// What was published of a point.
 pub(crate) struct Row {
     pub(crate) point: Point,
-    pub(crate) rho: f32,
-    pub(crate) delta: f32,
-    pub(crate) nearest_higher: i32,
-    pub(crate) is_seed: u8,
-    pub(crate) cluster: i32,
+    rho: f32,
+    delta: f32,
+    nearest_higher: i32,
+    is_seed: u8,
+    cluster: i32,
+}
+
+impl Row {
+    pub(crate) fn assert_same(&self, found: &CluePoint, file: &str, point: usize) {
+        assert_eq!(found.rho.to_bits(), self.rho.to_bits(), "{file}, point {point}: rho");
+        let delta = if found.delta > 999.0 { 999.0 } else { found.delta };
+        assert_eq!(delta, self.delta, "{file}, point {point}: delta"); // 9 digits are an f32, exactly
+        assert_eq!(found.nearest_higher, self.nearest_higher, "{file}, point {point}: nearest higher");
+        assert_eq!(found.is_seed, self.is_seed, "{file}, point {point}: seed");
+        assert_eq!(found.cluster, self.cluster, "{file}, point {point}: cluster");
+    }
 }
 
 /// index,x,y,layer,weight,rho,delta,nh,isSeed,clusterId

@@ -1,14 +1,17 @@
 //! The CUDA kernels of CLUE, on the CPU: bit for bit what `clusterize` gives, in whatever order threads run.
 
+mod launches;
+#[path = "../on_host/mod.rs"]
 mod on_host;
+#[path = "../published/mod.rs"]
 mod published;
 
-use asynchrotron_algorithms::clue::{ClueConfig, CluePoint, ClueResult, Point, Points, clusterize};
+use asynchrotron_algorithms::clue::{ClueConfig, Point, Points, clusterize};
 use asynchrotron_devices::{Columns, Offsets};
-use on_host::{Buffer, Kernels};
+use launches::{MOST_IN_SMALL, run_in_nine, run_in_one};
+use on_host::Kernels;
 use proptest::prelude::*;
-use rand::{RngExt as _, SeedableRng as _};
-use std::ffi::c_void;
+use rand::SeedableRng as _;
 use std::sync::OnceLock;
 
 fn kernels() -> Option<&'static Kernels> {
@@ -16,104 +19,20 @@ fn kernels() -> Option<&'static Kernels> {
     KERNELS.get_or_init(|| Kernels::build("clue")).as_ref()
 }
 
-macro_rules! launch {
-    ($kernels:expr, $name:ident $grid:expr; $($argument:expr),*) => {{
-        // SAFETY: the types are those of the kernel's parameters; it stays within buffers of the sizes that its file says,
-        // which is what the guards of the buffers check.
-        let done = unsafe { $kernels.launch(stringify!($name), $grid, 0, &mut [$(std::ptr::from_mut(&mut { $argument }).cast::<c_void>()),*]) };
-        assert_eq!(done, 0, stringify!($name));
-    }};
-}
-
-/// The largest number whose root is at most the radius.
-fn squared_limit(radius: f32) -> f32 {
-    let mut limit = radius * radius;
-    while limit.sqrt() > radius {
-        limit = limit.next_down();
-    }
-    while limit.next_up().sqrt() <= radius {
-        limit = limit.next_up();
-    }
-    limit
-}
-
-/// The nine launches. The index of the first point that makes no sense, if there is one.
-fn launches(
-    kernels: &Kernels,
-    config: &ClueConfig,
-    points: &Points,
-    events: &Offsets,
-    bounds_blocks: usize,
-) -> Result<ClueResult, usize> {
-    let (n, e) = (points.len(), events.len());
-    if n == 0 {
-        return Ok(ClueResult::default());
-    }
-    let (groups, seed_groups) = ((n / config.points_per_tile as usize + e) / 1024 + 1, n / 1024 + 1);
-    let [mut x, mut y, mut weight] = [points.x(), points.y(), points.weight()].map(Buffer::of);
-    let mut offsets = Buffer::of(events.as_slice());
-    let [mut tiles, mut tile_sums, mut seed_sums] =
-        [4096 * groups, 4 * groups, 4 * seed_groups].map(Buffer::zeroed);
-    let [mut boxes, mut done, mut bad] = [16 * e, 4 * e, 4].map(Buffer::zeroed);
-    // by_point and by_tile, then found; rho_sorted, then number.
-    let [mut grids, mut first, mut sorted, mut second] = [32 * e, 16 * n, 16 * n, 4 * n].map(Buffer::new);
-    let [mut rho, mut delta, mut nearest_higher, mut cluster] = [4 * n; 4].map(Buffer::new);
-    let mut is_seed = Buffer::new(n);
-
-    let [x, y, weight, offsets] = [x.at(), y.at(), weight.at(), offsets.at()];
-    let by_tile = first.at().wrapping_add(8 * n);
-    let (n32, e32) = (n as u32, e as u32);
-    let [density_radius, outlier_radius] = [config.density_radius, config.outlier_radius()];
-    let [density_limit, outlier_limit] = [density_radius, outlier_radius].map(squared_limit);
-    let y_period = config.y_period.unwrap_or(0.0);
-    let each = [n.div_ceil(256), 256];
-
-    launch!(kernels, clue_bounds [bounds_blocks, 256]; x, y, weight, offsets, e32, n32, density_radius, y_period,
-        config.points_per_tile, boxes.at(), done.at(), grids.at(), bad.at());
-    launch!(kernels, clue_histogram each; x, y, offsets, e32, n32, grids.at(), first.at(), tiles.at(), tile_sums.at());
-    launch!(kernels, clue_scan [groups, 256]; tile_sums.at(), tiles.at());
-    launch!(kernels, clue_fill each; first.at(), tiles.at(), n32, by_tile);
-    launch!(kernels, clue_sort each; x, y, weight, by_tile, tiles.at(), n32, sorted.at());
-    launch!(kernels, clue_density each; sorted.at(), tiles.at(), grids.at(), offsets, e32, n32, density_radius,
-        density_limit, second.at());
-    launch!(kernels, clue_nearest each; sorted.at(), second.at(), tiles.at(), grids.at(), offsets, e32, n32,
-        density_radius, density_limit, outlier_radius, outlier_limit, config.seed_density, first.at(), seed_sums.at());
-    launch!(kernels, clue_number [seed_groups, 256]; first.at(), seed_sums.at(), n32, density_radius,
-        config.seed_density, rho.at(), delta.at(), nearest_higher.at(), is_seed.at(), second.at());
-    launch!(kernels, clue_assign each; first.at(), is_seed.at(), second.at(), offsets, e32, n32, cluster.at());
-
-    // Asking for the values checks the guards.
-    for buffer in [&mut tiles, &mut tile_sums, &mut seed_sums, &mut boxes, &mut done, &mut grids] {
-        buffer.values::<u32>();
-    }
-    for buffer in [&mut first, &mut sorted, &mut second] {
-        buffer.values::<u32>();
-    }
-    let columns = (rho.values::<f32>(), delta.values::<f32>(), nearest_higher.values::<i32>());
-    let (is_seed, cluster) = (is_seed.values::<u8>(), cluster.values::<i32>());
-    let row = |i: usize| CluePoint {
-        rho: columns.0[i],
-        delta: columns.1[i],
-        nearest_higher: columns.2[i],
-        is_seed: is_seed[i],
-        cluster: cluster[i],
-    };
-    match bad.values::<u32>()[0] {
-        0 => Ok((0..n).map(row).collect()),
-        bad => Err(!bad as usize),
-    }
-}
-
 /// Runs the kernels in several orders, and compares.
 fn check(config: &ClueConfig, points: &Points, events: &Offsets, seeds: &[u64]) -> Result<(), TestCaseError> {
     let Some(kernels) = kernels() else { return Ok(()) };
     let expected = clusterize(config, points, events).unwrap();
-    let blocks = points.len().div_ceil(256);
+    let most = events.iter().map(|event| event.len()).max().unwrap_or(0);
     for &seed in seeds {
         kernels.shuffle_threads(seed);
-        for bounds_blocks in [blocks, 1] {
-            let found = launches(kernels, config, points, events, bounds_blocks).unwrap();
-            prop_assert!(found.same_bits(&expected), "order {seed}: {found:?}\n{expected:?}");
+        // However many blocks share the points.
+        let blocks = points.len().div_ceil(256).min(1 + seed as usize % 4);
+        let found = run_in_nine(kernels, config, points, events, blocks).unwrap();
+        prop_assert!(found.same_bits(&expected), "order {seed}: {found:?}\n{expected:?}");
+        if most <= MOST_IN_SMALL {
+            let found = run_in_one(kernels, config, points, events).unwrap();
+            prop_assert!(found.same_bits(&expected), "small, order {seed}: {found:?}\n{expected:?}");
         }
     }
     Ok(())
@@ -178,11 +97,17 @@ proptest! {
 #[test]
 fn published_results_are_reproduced() {
     let (Some(_), Some(files)) = (kernels(), published::files()) else { return };
-    for published::File { name, config, points, .. } in files {
+    for published::File { name, config, points, rows } in files {
         for points_per_tile in [1, 2, 50] {
             let config = ClueConfig { points_per_tile, ..config };
             check(&config, &points, &Offsets::single(points.len()), &[0, 1]).unwrap();
         }
+        let found =
+            run_in_nine(kernels().unwrap(), &config, &points, &Offsets::single(points.len()), 1).unwrap();
+        rows.iter()
+            .zip(found.iter())
+            .enumerate()
+            .for_each(|(i, (row, found))| row.assert_same(&found, &name, i));
         println!("{name}: {} points identical", points.len());
     }
 }
@@ -251,8 +176,9 @@ fn the_first_point_that_makes_no_sense_is_named() {
             let mut points = Points::from_rows(&[good; 300]);
             rows.iter().for_each(|&row| points.set_row(row, bad));
             kernels.shuffle_threads(rows[0] as u64);
-            let found = launches(kernels, &config, &points, &offsets, 2);
-            assert_eq!(found.unwrap_err(), *rows.iter().min().unwrap(), "{bad:?}");
+            let first = *rows.iter().min().unwrap();
+            assert_eq!(run_in_nine(kernels, &config, &points, &offsets, 2).unwrap_err(), first, "{bad:?}");
+            assert_eq!(run_in_one(kernels, &config, &points, &offsets).unwrap_err(), first, "{bad:?}");
         }
     }
 }
@@ -260,14 +186,14 @@ fn the_first_point_that_makes_no_sense_is_named() {
 #[test]
 fn all_kernels_can_be_launched_by_name() {
     let Some(kernels) = kernels() else { return };
-    let text = include_str!("../kernels/clue.cu");
+    let text = include_str!("../../kernels/clue.cu");
     let mut names = text.split("__global__").skip(1).map(|after| {
         let name = after.split('(').map(|words| words.split_whitespace().last().unwrap());
         name.into_iter().find(|word| word.starts_with("clue_")).unwrap()
     });
     // SAFETY: a launch without blocks is refused before anything runs.
     let refused = |name: &str| unsafe { kernels.launch(name, [0, 1], 0, &mut []) };
-    assert!(names.clone().count() >= 9);
+    assert!(names.clone().count() >= 10);
     assert!(names.all(|name| refused(name) == 2));
     assert_eq!(refused("clue_nothing"), 1);
 }
