@@ -14,9 +14,11 @@ use proptest::prelude::*;
 use rand::SeedableRng as _;
 use std::sync::OnceLock;
 
+const CLUE: &str = include_str!("../../kernels/clue.cu");
+
 fn kernels() -> Option<&'static Kernels> {
     static KERNELS: OnceLock<Option<Kernels>> = OnceLock::new();
-    KERNELS.get_or_init(|| Kernels::build("clue")).as_ref()
+    KERNELS.get_or_init(|| Kernels::build(CLUE)).as_ref()
 }
 
 /// Runs the kernels in several orders, and compares.
@@ -150,6 +152,30 @@ fn a_chain_of_thousands_of_points_ends_at_its_seed() {
 }
 
 #[test]
+fn of_two_higher_points_at_the_same_rounded_distance_the_higher_is_taken() {
+    let config = ClueConfig { density_radius: 4.0, ..ClueConfig::default() };
+    let mut pairs = 0;
+    for step in 0..400_u16 {
+        let (a, b) = (1.0 + f32::from(step) / 512.0, 1.3);
+        let squared = a * a + b * b;
+        // b, a little larger, so that the square is another, and its rounded root is not.
+        let grown = (1..9).map(|ulps| f32::from_bits(b.to_bits() + ulps)).find(|&c| a * a + c * c > squared);
+        let Some(c) = grown.filter(|&c| (a * a + c * c).sqrt() == squared.sqrt()) else { continue };
+        pairs += 1;
+        let at = |x, y| Point { x, y, weight: 1.0 };
+        // The farther one has the larger index, and is met first or last.
+        for points in [
+            [at(0.0, 0.0), at(a, b), at(a, -c)],
+            [at(0.0, 0.0), at(-a, b), at(a, c)],
+            [at(0.0, 0.0), at(a, b), at(-a, c)],
+        ] {
+            check(&config, &Points::from_rows(&points), &Offsets::single(3), &[0]).unwrap();
+        }
+    }
+    assert!(pairs > 20, "{pairs}");
+}
+
+#[test]
 fn identical_points_are_no_trouble() {
     let points = Points::from_rows(&[Point { x: 7.0, y: -3.0, weight: 0.1 }; 1000]);
     check(&ClueConfig::default(), &points, &Offsets::from_counts([400, 0, 600]), &[0, 1]).unwrap();
@@ -186,8 +212,7 @@ fn the_first_point_that_makes_no_sense_is_named() {
 #[test]
 fn all_kernels_can_be_launched_by_name() {
     let Some(kernels) = kernels() else { return };
-    let text = include_str!("../../kernels/clue.cu");
-    let mut names = text.split("__global__").skip(1).map(|after| {
+    let mut names = CLUE.split("__global__").skip(1).map(|after| {
         let name = after.split('(').map(|words| words.split_whitespace().last().unwrap());
         name.into_iter().find(|word| word.starts_with("clue_")).unwrap()
     });

@@ -1,10 +1,11 @@
 //! Kernel files of `algorithms/kernels`, compiled for the CPU and launched as a CUDA driver would.
 
 use libloading::Library;
-use std::ffi::{CString, OsString, c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[repr(C)]
 struct Dim3(u32, u32, u32);
@@ -18,53 +19,32 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Compiles `algorithms/kernels/{name}.cu`. `None`, and a line that says so, if there is no C++ compiler.
-    pub(crate) fn build(name: &str) -> Option<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-        // Tests may run at the same time, in threads or processes.
-        let scratch =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{}", std::process::id()));
+    /// Compiles the text of a kernel file, as `on_host/shim.h` says. `None`, and a line that says so, if there is no C++
+    /// compiler.
+    pub(crate) fn build(text: &str) -> Option<Self> {
+        static BUILDS: AtomicU32 = AtomicU32::new(0);
+        // Tests run at the same time, in threads and processes.
+        let scratch = format!("kernels.{}.{}", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join(scratch);
         std::fs::create_dir_all(&scratch).unwrap();
-        let empty = scratch.join("empty.cu");
-        std::fs::write(&empty, "").unwrap();
-        let compile = |source: &Path, library: &Path| {
-            let mut command = Command::new(std::env::var_os("CC").unwrap_or_else(|| OsString::from("cc")));
-            command.args([
-                "-x",
-                "c++",
-                "-std=c++17",
-                "-O1",
-                "-ffp-contract=off",
-                "-fno-exceptions",
-                "-fno-rtti",
-            ]);
-            command.args(["-fvisibility=hidden", "-fPIC", "-shared", "-DON_HOST"]);
-            command.arg("-include").arg(folder.join("on_host/shim.h")).arg(source).arg("-o").arg(library);
-            command.arg("-lm").output()
-        };
-        let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
-        let probe = compile(&empty, &scratch.join("empty.so"));
-        if let Some(why) = match &probe {
-            Ok(output) if output.status.success() => None,
-            Ok(output) => Some(said(output)),
-            Err(error) => Some(error.to_string()),
-        } {
+        let library = scratch.join("kernels.so");
+        let built = match compile("", &scratch, &library) {
+            Ok(()) => Some(compile(text, &scratch, &library).map(|()| {
+                // SAFETY: the library is the one just made from our own text. Loading it makes its table of kernels.
+                unsafe { Library::new(&library) }.unwrap()
+            })),
             // Past the test runner, which shows what a test prints only if it fails.
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED kernels on the CPU: no C++ compiler for them (set CC): {why}"
-            );
-            return None;
-        }
-        let file = scratch.join(format!("{name}.so"));
-        let output = compile(&folder.join(format!("{name}.cu")), &file).unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-        // SAFETY: the library is the one just made from our own file. Loading it runs constructors of its table of kernels
-        // only.
-        let library = unsafe { Library::new(&file) }.unwrap();
-        // It is mapped: no one needs the file any more.
+            Err(why) => {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "SKIPPED kernels on the CPU: no C++ compiler for them (is CC right?): {why}"
+                );
+                None
+            }
+        };
+        // What is mapped needs no file any more.
         let _ = std::fs::remove_dir_all(&scratch);
-        Some(Self { library })
+        built.map(|library| Self { library: library.unwrap_or_else(|why| panic!("{why}")) })
     }
 
     /// What `cuLaunchKernel` does, and waits for it. 0: done; else see `on_host/shim.h`.
@@ -94,6 +74,21 @@ impl Kernels {
         // SAFETY: sets a number.
         unsafe { shuffle(seed) }
     }
+}
+
+fn compile(text: &str, scratch: &Path, library: &Path) -> Result<(), String> {
+    let source = scratch.join("kernels.cu");
+    std::fs::write(&source, text).unwrap();
+    let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/on_host/shim.h");
+    // CC may come with options, or behind a cache.
+    let cc = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let mut words = cc.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or("cc"));
+    command.args(words).args("-x c++ -std=c++17 -O1 -ffp-contract=off -fno-exceptions -fno-rtti".split(' '));
+    command.args("-fvisibility=hidden -fPIC -shared -DON_HOST -include".split(' ')).arg(shim);
+    command.arg(source).arg("-o").arg(library).arg("-lm");
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 /// What must not be written lies on both sides of the memory of a [`Buffer`].
