@@ -5,8 +5,8 @@
 //
 // # Launches: one, for many events of few points
 //
-//   memset bad to 0, then clue_small: e blocks of M threads rounded up to 32, 256 at most; 36 · M + 4 bytes of dynamic shared memory.
-//   M: points of the largest event; best a few tens, and not more than 1024, which take 36 KiB (48 KiB need no asking for).
+//   memset bad to 0, then clue_small: e blocks of M threads rounded up to 32, 256 at most; 36 · M + 4 bytes of dynamic
+//   shared memory. M: points of the largest event; best a few tens, and not more than 1024 (36 KiB; 48 need no asking for).
 //
 // # Launches: nine, for events of any size, from 1 of 10 M points to 1000 of 20 points
 //
@@ -48,11 +48,12 @@
 // outlier_limit are the host's `squared_limit` of the two radii. y_period is 0 if y is not periodic.
 //
 // A point that makes no sense (what the host's `validate` refuses): bad = ~(index of the first of them); 0 if there is
-// none. Nothing is read or written out of bounds then, but what comes out means nothing: `validate` on the host names the point.
+// none. Nothing is read or written out of bounds then, but what comes out means nothing: `validate` on the host names the
+// point.
 //
 // # Why so
-// Grids are planned on the device, from bounds found there: the processor would read all coordinates once more, which takes
-// longer than their copy to the device. To save a launch, whoever adds the last points of an event to its bounds plans its
+// Grids are planned on the device, from bounds found there: a core of the processor reads memory more slowly than the bus
+// copies it to the device, so bounds found there would be the slowest step of large events. To save a launch, whoever adds the last points of an event to its bounds plans its
 // grid. The host numbers tiles through the events; here the tiles of event e begin at events[e] / points_per_tile + e,
 // which needs no scan over events: no event has more than max(points / points_per_tile, 1) tiles. What is left over between
 // events are empty tiles, and no result depends on tile numbers.
