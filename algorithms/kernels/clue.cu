@@ -52,11 +52,12 @@
 // point.
 //
 // # Why so
-// Grids are planned on the device, from bounds found there: a core of the processor reads memory more slowly than the bus
-// copies it to the device, so bounds found there would be the slowest step of large events. To save a launch, whoever adds the last points of an event to its bounds plans its
-// grid. The host numbers tiles through the events; here the tiles of event e begin at events[e] / points_per_tile + e,
-// which needs no scan over events: no event has more than max(points / points_per_tile, 1) tiles. What is left over between
-// events are empty tiles, and no result depends on tile numbers.
+// Grids are planned on the device, from bounds found there: a core of the processor reads memory more slowly than the
+// bus copies it to the device, so bounds found there would be the slowest step of large events. To save a launch,
+// whoever adds the last points of an event to its bounds plans its grid. The host numbers tiles through the events; here
+// the tiles of event e begin at events[e] / points_per_tile + e, which needs no scan over events: no event has more than
+// max(points / points_per_tile, 1) tiles. What is left over between events are empty tiles, and no result depends on
+// tile numbers.
 //
 // Densities must be summed in the host's order, so points are ascending within a tile: after the fill each point counts the
 // lower ones of its tile. That is one look at each point of the tile, of which the density takes more. Everything else is
