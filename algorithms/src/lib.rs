@@ -14,6 +14,7 @@ pub mod calorimeter;
 pub mod clue;
 mod sample;
 pub mod scouting;
+mod trained_model;
 pub mod weights;
 
 pub use association_map::AssociationMap;
