@@ -17,6 +17,7 @@ pub mod clue;
 pub mod kernels;
 mod sample;
 pub mod scouting;
+mod trained_model;
 pub mod weights;
 
 pub use association_map::AssociationMap;
