@@ -8,7 +8,7 @@
 //! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
 //! | `flight.rs`, `engine.rs` | a submission on its way, and how its end is learnt |
 //! | `pool.rs` | memory that goes round |
-//! | `kernel.rs`, `compiler.rs` | [`KernelSource`]: device code, compiled once |
+//! | `kernel.rs`, `compiler.rs`, `images.rs` | [`KernelSource`]: device code, compiled once, and kept on disk |
 //! | `driver.rs`, `real.rs`, `mock.rs` | [`Driver`]: the calls that all this is built on; NVIDIA's, and one for tests |
 //!
 //! Unsafe code is in `real.rs`, `compiler.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
@@ -20,6 +20,7 @@ mod driver;
 mod engine;
 mod fault;
 mod flight;
+mod images;
 mod kernel;
 mod memory;
 #[allow(unsafe_code)] // a marked file: host memory that plays a GPU's
@@ -30,11 +31,11 @@ mod real;
 mod shared;
 mod work;
 
-pub use compiler::build as build_kernels;
 pub use device::{CudaConfig, CudaDevice, MemoryCounts};
 pub use driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
 pub use engine::Waiting;
 pub use fault::{Fault, Severity};
+pub use images::{BuildError, Built, Image, Images, build_kernels, compiler_version};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use memory::{DeviceSlice, Download, Landed, Staged};
 pub use pool::PoolCounts;

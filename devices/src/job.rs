@@ -271,7 +271,7 @@ impl<S: Step> AnyJob for TypedJob<S> {
                 return Enqueued::Failed;
             }
         };
-        if let Some(fault) = cause.chain().find_map(|cause| cause.downcast_ref::<cuda::Fault>()) {
+        if let Some(fault) = cause.chain().find_map(cuda::Fault::of_device) {
             return Enqueued::Faulted(fault.clone());
         }
         let kind = DeviceErrorKind::Step(Arc::new(cause));

@@ -7,13 +7,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
-use super::{Fault, KernelError, KernelSource, Severity};
+use super::{Fault, Image, KernelError, KernelSource, Severity};
+
+/// What is in [`MockConfig::kept_image`].
+const NOT_AN_IMAGE: &[u8] = b"for another GPU";
 
 /// A kernel: gets how it was launched, and pointers to the values of its parameters.
 pub type MockKernel = Arc<dyn Fn(Launch, &[*mut c_void]) + Send + Sync>;
@@ -29,6 +33,8 @@ pub struct MockConfig {
     pub memory_bytes: u64,
     /// By name.
     pub kernels: HashMap<String, MockKernel>,
+    /// A file with device code that the driver does not take; compiled anew, it does.
+    pub kept_image: Option<&'static str>,
     /// The number of the launch, from 1, that fails for itself.
     pub fail_nth: Option<u64>,
     /// The number of the launch, from 1, that makes the context fail for good, when its end would have come.
@@ -45,6 +51,7 @@ impl Default for MockConfig {
             latency: Duration::ZERO,
             memory_bytes: 1 << 30,
             kernels: HashMap::new(),
+            kept_image: None,
             fail_nth: None,
             crash_nth: None,
             hang_nth: None,
@@ -255,12 +262,17 @@ impl Driver for MockDriver {
         Ok(())
     }
 
-    fn compile(&self, source: &KernelSource) -> Result<Vec<u8>, KernelError> {
-        Ok(source.name.as_bytes().to_vec())
+    fn compile(&self, source: &KernelSource, anew: bool) -> Result<Image, KernelError> {
+        let file = self.config.kept_image.filter(|_| !anew);
+        let code = file.map_or_else(|| source.name.as_bytes().to_vec(), |_| NOT_AN_IMAGE.to_vec());
+        Ok(Image { code, file: file.map(PathBuf::from) })
     }
 
-    fn load(&self, _image: &[u8]) -> Result<Module, Fault> {
+    fn load(&self, image: &[u8]) -> Result<Module, Fault> {
         alive(&self.state())?;
+        if image == NOT_AN_IMAGE {
+            return Err(Fault::new(Severity::Ordinary, "the mock does not know this image"));
+        }
         Ok(Module(self.handle()))
     }
 
