@@ -6,8 +6,8 @@
 //! | [`clue`] | density-based clustering of points in a plane |
 //! | [`calorimeter`] | waveforms to showers, with a generator and its truth |
 //! | [`scouting`] | trigger words to τ leptons, with a generator and its truth |
+//! | `kernels`, `../kernels` | device code, with the feature `cuda` |
 //! | [`weights`] | the numbers of trained networks |
-//! | `kernels` | the same on GPUs: device code, with the feature `cuda` |
 #![forbid(unsafe_code)]
 
 pub mod association_map;
@@ -17,6 +17,7 @@ pub mod clue;
 pub mod kernels;
 mod sample;
 pub mod scouting;
+mod trained_model;
 pub mod weights;
 
 pub use association_map::AssociationMap;

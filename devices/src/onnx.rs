@@ -36,7 +36,6 @@
 //! | `model.rs` | [`OnnxModel`]: sessions, warm-up, runs |
 //! | `session.rs` | one lane's session |
 //! | `ports.rs` | what a model says of its inputs and outputs |
-//! | `report.rs` | [`ModelReport`]: times and hash |
 //! | `draft.rs` | [`ModelDraft`]: models made on the spot |
 
 mod device;
@@ -44,7 +43,6 @@ mod draft;
 mod library;
 mod model;
 mod ports;
-mod report;
 mod session;
 mod source;
 
@@ -52,5 +50,4 @@ pub use device::{OnnxConfig, OnnxDevice};
 pub use draft::{Attribute, ModelDraft};
 pub use library::LibraryMissing;
 pub use model::{ModelConfig, OnnxModel};
-pub use report::ModelReport;
 pub use source::ModelSource;

@@ -145,6 +145,11 @@ impl Step for ClueStep {
     fn on_host(&self, input: CluePoints) -> Result<ClueResult> {
         Ok(clusterize(&self.config, &input.points, &input.events)?)
     }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self) -> Option<&dyn asynchrotron_devices::cuda::CudaBody<CluePoints, ClueResult>> {
+        Some(self)
+    }
 }
 
 /// The points of one event, to be clustered.
