@@ -9,9 +9,10 @@
 //! | `flight.rs`, `engine.rs` | a submission on its way, and how its end is learnt |
 //! | `pool.rs` | memory that goes round |
 //! | `kernel.rs`, `compiler.rs`, `images.rs` | [`KernelSource`]: device code, compiled once, and kept on disk |
+//! | `nvtx.rs` | names of submissions, for profilers |
 //! | `driver.rs`, `real.rs`, `mock.rs` | [`Driver`]: the calls that all this is built on; NVIDIA's, and one for tests |
 //!
-//! Unsafe code is in `real.rs`, `compiler.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
+//! Unsafe code is in `real.rs`, `compiler.rs`, `nvtx.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
 
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod compiler;
@@ -25,6 +26,8 @@ mod kernel;
 mod memory;
 #[allow(unsafe_code)] // a marked file: host memory that plays a GPU's
 pub mod mock;
+#[allow(unsafe_code)] // a marked file: foreign calls
+mod nvtx;
 mod pool;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod real;

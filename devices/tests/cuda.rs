@@ -303,3 +303,13 @@ fn a_kernel_that_is_not_there_is_named() {
     let error = format!("{error:?}");
     assert!(error.contains("scale.cu") && error.contains("the mock has no kernel `double`"), "{error}");
 }
+
+#[test]
+fn asked_for_names_for_profilers_it_says_whether_there_are_any() {
+    for nvtx in [false, true] {
+        let (device, _) = gpu(MockConfig::default(), CudaConfig { nvtx, ..config(Waiting::Ask) });
+        let device: Arc<dyn Device> = device;
+        assert_eq!(device.capability().description.contains("NVTX"), nvtx);
+        assert!(double(&*device, Double::default()).is_ok());
+    }
+}
