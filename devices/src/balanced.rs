@@ -11,12 +11,13 @@
 //! giving the requests back to its queue, and another member takes them. When the last one is gone, the reserve takes all.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use asynchrotron_sync::{Lane, LanePool};
 
-use crate::drain::Outstanding;
+use crate::drain::{Entered, Outstanding};
+use crate::job::Attached;
 use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job, LaneId};
 
 /// Several devices as one, with another in reserve.
@@ -26,6 +27,8 @@ pub struct Balanced {
     members: Box<[Member]>,
     reserve: Arc<dyn Device>,
     lanes: LanePool<LaneId>,
+    /// One lane goes at a time.
+    retiring: Mutex<()>,
     outstanding: Outstanding,
 }
 
@@ -34,16 +37,20 @@ struct Member {
     rows: Arc<AtomicUsize>,
 }
 
-/// What a submission gives back before its completion.
+/// What goes with a submission: its lane and its rows are free before its completion, and it is out until after.
 struct Place {
     lane: Option<Lane<LaneId>>,
-    member_rows: Arc<AtomicUsize>,
+    /// `None`: it is with the reserve.
+    member_rows: Option<Arc<AtomicUsize>>,
     rows: usize,
+    _entered: Entered,
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.member_rows.fetch_sub(self.rows, Relaxed);
+impl Attached for Place {
+    fn release(&mut self) {
+        if let Some(member_rows) = self.member_rows.take() {
+            member_rows.fetch_sub(self.rows, Relaxed);
+        }
         drop(self.lane.take());
     }
 }
@@ -72,6 +79,7 @@ impl Balanced {
             members: members.into_iter().map(|device| Member { device, rows: Arc::default() }).collect(),
             reserve,
             lanes: LanePool::new((0..lanes).map(LaneId)),
+            retiring: Mutex::new(()),
             outstanding: Outstanding::default(),
         }
     }
@@ -90,6 +98,21 @@ impl Balanced {
             if lanes.is_closed() { 0 } else { lanes.len() }
         };
         self.members.iter().map(of).sum()
+    }
+
+    /// The lane of a submission that no member has one for, because a member has retired: its lanes go one by one, each with one
+    /// submission for the reserve. When all have, those stay that the reserve has as well.
+    fn keep_or_retire(&self, lane: Lane<LaneId>) -> Option<Lane<LaneId>> {
+        let _one_at_a_time = self.retiring.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = match self.lanes_left() {
+            0 => self.reserve.capability().lanes.max(1),
+            left => left,
+        };
+        if self.lanes.len() <= left {
+            return Some(lane);
+        }
+        let _ = lane.retire();
+        None
     }
 }
 
@@ -115,24 +138,18 @@ impl Device for Balanced {
             drop(lane);
             return job.fail(DeviceErrorKind::Closed);
         }
-        let entered = self.outstanding.enter();
-        let rows = job.rows().max(1);
+        let (entered, rows) = (self.outstanding.enter(), job.rows().max(1));
         if let Some((member, member_lane)) = self.place() {
             member.rows.fetch_add(rows, Relaxed);
-            job.attach((Place { lane: Some(lane), member_rows: member.rows.clone(), rows }, entered));
+            let member_rows = Some(member.rows.clone());
+            job.attach(Place { lane: Some(lane), member_rows, rows, _entered: entered });
             return member.device.submit_job(member_lane, job);
         }
-        // A member has retired. Its lanes go one by one, each with one submission for the reserve; the last ones stay.
-        let spare = self.lanes_left().max(self.reserve.capability().lanes.min(self.lanes.len()));
-        let lane = if self.lanes.len() > spare {
-            let _ = lane.retire();
-            None
-        } else {
-            Some(lane)
-        };
-        job.attach((Place { lane, member_rows: Arc::new(AtomicUsize::new(rows)), rows }, entered));
+        let lane = self.keep_or_retire(lane);
+        job.attach(Place { lane, member_rows: None, rows, _entered: entered });
         match self.reserve.lanes().try_take() {
             Some(lane) => self.reserve.submit_job(lane, job),
+            None if self.lanes.is_closed() => job.fail(DeviceErrorKind::Closed),
             None => job.fail(DeviceErrorKind::Refused("no device has a lane left".into())),
         }
     }

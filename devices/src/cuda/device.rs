@@ -263,6 +263,7 @@ impl Device for CudaDevice {
             return job.fail(DeviceErrorKind::Closed);
         }
         if job.is_abandoned() {
+            drop(lane); // before what goes with the job
             return;
         }
         let (entered, hold) = (self.threads.enter(), self.clock.hold());
