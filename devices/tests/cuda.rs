@@ -254,7 +254,7 @@ fn memory_that_runs_out_is_told_as_such_and_comes_back() {
         let device: Arc<dyn Device> = device;
         let step = Arc::new(Double::default());
         for _ in 0..3 {
-            let error = block_on(device.run(&step, vec![1; 1 << 14])).unwrap_err();
+            let error = block_on(device.run(&step, vec![1; 1 << 15])).unwrap_err();
             assert!(matches!(error.kind(), DeviceErrorKind::OutOfMemory), "{error}");
             assert_eq!(block_on(device.run(&step, vec![1; 100])).unwrap(), [2; 100]);
         }
