@@ -67,7 +67,7 @@ fn run(
     let device: &dyn Device = device;
     let step = Arc::new(ClueStep::new(config).unwrap());
     let executor = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    executor.block_on(device.run(&step, CluePoints { points: Arc::new(points), events }))
+    executor.block_on(device.run(&step, CluePoints { points: vec![Arc::new(points)], events }))
 }
 
 fn point() -> impl Strategy<Value = Point> {

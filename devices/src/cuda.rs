@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `device.rs` | [`CudaDevice`]: one GPU |
 //! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
-//! | `flight.rs`, `engine.rs` | a submission on its way, and how its end is learnt |
+//! | `flight.rs`, `engine.rs`, `expectation.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
+//! | `columns.rs` | [`DeviceColumns`]: collections on a GPU |
 //! | `pool.rs` | memory that goes round |
 //! | `kernel.rs`, `compiler.rs`, `images.rs` | [`KernelSource`]: device code, compiled once, and kept on disk |
 //! | `nvtx.rs` | names of submissions, for profilers |
@@ -14,11 +15,13 @@
 //!
 //! Unsafe code is in `real.rs`, `compiler.rs`, `nvtx.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
 
+mod columns;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod compiler;
 mod device;
 mod driver;
 mod engine;
+mod expectation;
 mod fault;
 mod flight;
 mod images;
@@ -34,12 +37,13 @@ mod real;
 mod shared;
 mod work;
 
+pub use columns::{ColumnsDownload, DeviceColumns};
 pub use device::{CudaConfig, CudaDevice, MemoryCounts};
 pub use driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
 pub use engine::Waiting;
 pub use fault::{Fault, Severity};
 pub use images::{BuildError, Built, Image, Images, build_kernels, compiler_version};
 pub use kernel::{Kernel, KernelError, KernelSource};
-pub use memory::{DeviceSlice, Download, Landed, Staged};
+pub use memory::{DeviceSlice, Download, Landed, PinnedBytes, Staged};
 pub use pool::PoolCounts;
 pub use work::{Argument, CudaBody, Finish, Region, Work};

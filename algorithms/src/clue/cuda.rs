@@ -3,10 +3,13 @@
 use asynchrotron::anyhow::ensure;
 use asynchrotron::{Error, Result};
 use asynchrotron_devices::Columns;
-use asynchrotron_devices::cuda::{Argument, CudaBody, DeviceSlice, Finish, Launch, Region, Work};
+use asynchrotron_devices::columns::Layout;
+use asynchrotron_devices::cuda::{
+    Argument, CudaBody, DeviceColumns, DeviceSlice, Finish, Launch, Region, Work,
+};
 
 use super::density::squared_limit;
-use super::{ClueConfig, ClueError, CluePoints, ClueResult, ClueStep, validate};
+use super::{ClueConfig, ClueError, CluePoints, ClueResult, ClueStep, Points, validate};
 use crate::kernels::CLUE;
 
 /// Threads of a block, on which the kernels rely.
@@ -20,10 +23,10 @@ const SMALL_MAX: usize = 512;
 
 /// Points on the GPU, and where events begin.
 struct Input {
-    x: DeviceSlice<u8>,
-    y: DeviceSlice<u8>,
-    weight: DeviceSlice<u8>,
-    events: DeviceSlice<u8>,
+    x: DeviceSlice<f32>,
+    y: DeviceSlice<f32>,
+    weight: DeviceSlice<f32>,
+    events: DeviceSlice<u32>,
     n: usize,
     n_events: usize,
     largest: usize,
@@ -31,7 +34,7 @@ struct Input {
 
 /// What the kernels write.
 struct Output {
-    region: Region,
+    columns: DeviceColumns<ClueResult>,
     rho: DeviceSlice<f32>,
     delta: DeviceSlice<f32>,
     nearest_higher: DeviceSlice<i32>,
@@ -43,71 +46,51 @@ struct Output {
 
 impl CudaBody<CluePoints, ClueResult> for ClueStep {
     fn enqueue(&self, input: CluePoints, work: &mut Work<'_>) -> Result<Finish<ClueResult>> {
-        let (n, n_events) = (input.points.len(), input.events.len());
+        let (n, n_events) = (input.len(), input.events.len());
+        ensure!(n + n_events < 1 << 31, "{n} points in {n_events} events are too many for one batch");
+        if input.events.rows() != n {
+            return Err(ClueError::Offsets { covered: input.events.rows(), points: n }.into());
+        }
         if n == 0 {
             return Ok(Box::new(|_| Ok(ClueResult::default())));
         }
-        ensure!(input.events.rows() == n, ClueError::Offsets { covered: input.events.rows(), points: n });
-        ensure!(n + n_events < 1 << 31, "{n} points in {n_events} events are too many for one batch");
-        let output = Output::new(work, n)?;
-        let columns = [
-            input.points.column_bytes(0),
-            input.points.column_bytes(1),
-            input.points.column_bytes(2),
-            bytemuck::cast_slice(input.events.as_slice()),
-        ];
-        let mut columns = work.upload_columns(&columns)?.into_iter();
-        let mut next = || columns.next().expect("as many as were sent");
-        let largest = input.events.iter().map(|event| event.len()).max().unwrap_or(0);
-        let on_gpu = Input { x: next(), y: next(), weight: next(), events: next(), n, n_events, largest };
-        work.fill(&output.bad, 0)?;
-        if largest <= SMALL_MAX {
+        let parts: Vec<&Points> = input.points.iter().map(|part| &**part).collect();
+        let points = work.upload_columns(&parts)?;
+        let events = work.upload(input.events.as_slice())?;
+        let on_gpu = Input {
+            x: points.column(0),
+            y: points.column(1),
+            weight: points.column(2),
+            events,
+            n,
+            n_events,
+            largest: input.events.iter().map(|event| event.len()).max().unwrap_or(0),
+        };
+        let columns = work.columns::<ClueResult>(Layout::padded(ClueResult::SCHEMA, n))?;
+        let output = Output {
+            rho: columns.column(0),
+            delta: columns.column(1),
+            nearest_higher: columns.column(2),
+            is_seed: columns.column(3),
+            cluster: columns.column(4),
+            bad: work.zeros(1)?,
+            columns,
+        };
+        if on_gpu.largest <= SMALL_MAX {
             enqueue_small(self.config(), &on_gpu, &output, work)?;
         } else {
             enqueue_large(self.config(), &on_gpu, &output, work)?;
         }
-        let back = work.download(output.region.whole())?;
+        let result = work.download_columns(&output.columns)?;
+        let bad = work.download(&output.bad)?;
         let config = *self.config();
         Ok(Box::new(move |landed| {
-            let bytes = back.read(landed);
-            let mut columns = Cursor { bytes };
-            let mut result = ClueResult::with_len(n);
-            let (rho, delta, nearest_higher, is_seed, cluster) = result.columns_mut();
-            rho.copy_from_slice(columns.next(n));
-            delta.copy_from_slice(columns.next(n));
-            nearest_higher.copy_from_slice(columns.next(n));
-            cluster.copy_from_slice(columns.next(n));
-            is_seed.copy_from_slice(columns.next(n));
-            if columns.next::<u32>(1)[0] != 0 {
+            if bad.read(landed)[0] != 0 {
                 // The host says which point of which event, and what is wrong with it.
-                validate(&config, &input.points, &input.events)?;
+                validate(&config, &input.joined(), &input.events)?;
             }
-            Ok(result)
+            Ok(result.read(landed))
         }))
-    }
-}
-
-/// Reads slices that were cut from a region, in the same order.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Cursor<'a> {
-    fn next<T: bytemuck::Pod>(&mut self, len: usize) -> &'a [T] {
-        let (slice, rest) = self.bytes.split_at(Region::bytes_of::<T>(len));
-        self.bytes = rest;
-        bytemuck::cast_slice(&slice[..len * size_of::<T>()])
-    }
-}
-
-impl Output {
-    fn new(work: &mut Work<'_>, n: usize) -> Result<Self> {
-        let bytes = 4 * Region::bytes_of::<f32>(n) + Region::bytes_of::<u8>(n) + Region::bytes_of::<u32>(1);
-        let mut region = work.region(bytes)?;
-        let (rho, delta) = (region.cut(n), region.cut(n));
-        let (nearest_higher, cluster) = (region.cut(n), region.cut(n));
-        let (is_seed, bad) = (region.cut(n), region.cut(1));
-        Ok(Self { region, rho, delta, nearest_higher, is_seed, cluster, bad })
     }
 }
 

@@ -202,26 +202,6 @@ impl<'a> Work<'a> {
         self.send(staged)
     }
 
-    /// Copies of several columns, in one copy: each begins aligned to 256 bytes.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn upload_columns(&mut self, columns: &[&[u8]]) -> Result<Vec<DeviceSlice<u8>>, Fault> {
-        let ends = columns.iter().scan(0, |end, column| {
-            let begin = *end;
-            *end += Region::bytes_of::<u8>(column.len());
-            Some(begin..begin + column.len())
-        });
-        let places: Vec<_> = ends.collect();
-        let bytes = places.last().map_or(0, |place| Region::bytes_of::<u8>(place.end));
-        let mut staged = self.stage::<u8>(bytes)?;
-        for (place, column) in places.iter().zip(columns) {
-            staged[place.clone()].copy_from_slice(column);
-        }
-        let sent = self.send(staged)?;
-        Ok(places.into_iter().map(|place| sent.part(place)).collect())
-    }
-
     /// Makes memory that lies on a GPU, perhaps another one, readable here, in the order of the stream: itself, or a copy.
     ///
     /// # Errors

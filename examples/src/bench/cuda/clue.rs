@@ -64,8 +64,8 @@ pub(super) fn run(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     for (n_events, n_points) in CASES {
         let events: Vec<Points> = (0..n_events as u64).map(|seed| event(seed + 1, n_points)).collect();
         let (points, offsets) = Points::concat(&events.iter().collect::<Vec<_>>());
-        let input = CluePoints { points: Arc::new(points), events: offsets };
-        let total = input.points.len();
+        let input = CluePoints { points: vec![Arc::new(points)], events: offsets };
+        let total = input.len();
         let repeats = (4_000_000 / total).clamp(3, 200);
 
         let mut host = Vec::new();
