@@ -8,25 +8,33 @@
 //!
 //! As many submissions are out as the members have lanes together, so a member with a lane is found at once. A member that retires
 //! takes its lanes with it: what was on it fails with [`LaneLost`](crate::DeviceErrorKind::LaneLost), which a batcher answers by
-//! giving the requests back to its queue, and another member takes them. When the last one is gone, the reserve takes all.
+//! giving the requests back to its queue, and another member takes them. What finds no lane then goes to the reserve, once for each
+//! lane: the reserve may be much slower than the members that are left. When the last one is gone, the reserve takes all.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use asynchrotron_sync::{Lane, LanePool};
 
-use crate::drain::Outstanding;
+use crate::drain::{Entered, Outstanding};
+use crate::job::Attached;
 use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job, LaneId};
 
 /// Several devices as one, with another in reserve.
 pub struct Balanced {
     name: String,
     capability: Capability,
-    members: Box<[Member]>,
+    core: Arc<Core>,
     reserve: Arc<dyn Device>,
-    lanes: LanePool<LaneId>,
     outstanding: Outstanding,
+}
+
+struct Core {
+    members: Box<[Member]>,
+    lanes: LanePool<LaneId>,
+    /// As many as the members that have retired had, while others are left.
+    parked: Mutex<Vec<Lane<LaneId>>>,
 }
 
 struct Member {
@@ -34,17 +42,67 @@ struct Member {
     rows: Arc<AtomicUsize>,
 }
 
-/// What a submission gives back before its completion.
+/// What goes with a submission: its lane and its rows are free before its completion, and it is out until after.
 struct Place {
     lane: Option<Lane<LaneId>>,
-    member_rows: Arc<AtomicUsize>,
+    with: With,
     rows: usize,
+    _entered: Entered,
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.member_rows.fetch_sub(self.rows, Relaxed);
-        drop(self.lane.take());
+enum With {
+    Member(Arc<AtomicUsize>),
+    Reserve(Arc<Core>),
+}
+
+impl Attached for Place {
+    fn release(&mut self) {
+        let Some(lane) = self.lane.take() else { return };
+        match &self.with {
+            With::Member(rows) => {
+                rows.fetch_sub(self.rows, Relaxed);
+                drop(lane);
+            }
+            With::Reserve(core) => core.park(lane),
+        }
+    }
+}
+
+impl Core {
+    /// A lane of the member that has the least to do.
+    fn place(&self) -> Option<(&Member, Lane<LaneId>)> {
+        let mut members: Vec<&Member> = self.members.iter().collect();
+        members.sort_by_key(|member| member.rows.load(Relaxed));
+        members.into_iter().find_map(|member| Some((member, member.device.lanes().try_take()?)))
+    }
+
+    /// Lanes of members that have not retired.
+    fn lanes_left(&self) -> usize {
+        let of = |member: &Member| {
+            let lanes = member.device.lanes();
+            if lanes.is_closed() { 0 } else { lanes.len() }
+        };
+        self.members.iter().map(of).sum()
+    }
+
+    /// The reserve is done with what was on this lane, because a member has retired. While others are left, which have a lane each
+    /// for all that should be out, it stays here.
+    fn park(&self, lane: Lane<LaneId>) {
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.lanes_left();
+        if left > 0 && self.lanes.len() - parked.len() > left {
+            return parked.push(lane);
+        }
+        drop(parked);
+        drop(lane); // wakes who waits for it, hence after unlocking
+    }
+
+    /// When no member is left, the reserve has use for all lanes.
+    fn unpark(&self) {
+        if self.lanes_left() == 0 {
+            let back = std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(back); // after unlocking, as above
+        }
     }
 }
 
@@ -69,27 +127,14 @@ impl Balanced {
                 memory_bytes: members.iter().map(memory).sum(),
                 computes_on_host: true,
             },
-            members: members.into_iter().map(|device| Member { device, rows: Arc::default() }).collect(),
+            core: Arc::new(Core {
+                members: members.into_iter().map(|device| Member { device, rows: Arc::default() }).collect(),
+                lanes: LanePool::new((0..lanes).map(LaneId)),
+                parked: Mutex::default(),
+            }),
             reserve,
-            lanes: LanePool::new((0..lanes).map(LaneId)),
             outstanding: Outstanding::default(),
         }
-    }
-
-    /// A lane of the member that has the least to do.
-    fn place(&self) -> Option<(&Member, Lane<LaneId>)> {
-        let mut members: Vec<&Member> = self.members.iter().collect();
-        members.sort_by_key(|member| member.rows.load(Relaxed));
-        members.into_iter().find_map(|member| Some((member, member.device.lanes().try_take()?)))
-    }
-
-    /// Lanes of members that have not retired.
-    fn lanes_left(&self) -> usize {
-        let of = |member: &Member| {
-            let lanes = member.device.lanes();
-            if lanes.is_closed() { 0 } else { lanes.len() }
-        };
-        self.members.iter().map(of).sum()
     }
 }
 
@@ -99,7 +144,7 @@ impl Device for Balanced {
     }
 
     fn kind(&self) -> DeviceKind {
-        self.members[0].device.kind()
+        self.core.members[0].device.kind()
     }
 
     fn capability(&self) -> &Capability {
@@ -107,32 +152,27 @@ impl Device for Balanced {
     }
 
     fn lanes(&self) -> &LanePool<LaneId> {
-        &self.lanes
+        &self.core.lanes
     }
 
     fn submit_job(&self, lane: Lane<LaneId>, mut job: Job) {
-        if self.lanes.is_closed() {
+        if self.core.lanes.is_closed() {
             drop(lane);
             return job.fail(DeviceErrorKind::Closed);
         }
-        let entered = self.outstanding.enter();
-        let rows = job.rows().max(1);
-        if let Some((member, member_lane)) = self.place() {
+        let (entered, rows) = (self.outstanding.enter(), job.rows().max(1));
+        if let Some((member, member_lane)) = self.core.place() {
             member.rows.fetch_add(rows, Relaxed);
-            job.attach((Place { lane: Some(lane), member_rows: member.rows.clone(), rows }, entered));
+            let with = With::Member(member.rows.clone());
+            job.attach(Place { lane: Some(lane), with, rows, _entered: entered });
             return member.device.submit_job(member_lane, job);
         }
-        // A member has retired. Its lanes go one by one, each with one submission for the reserve; the last ones stay.
-        let spare = self.lanes_left().max(self.reserve.capability().lanes.min(self.lanes.len()));
-        let lane = if self.lanes.len() > spare {
-            let _ = lane.retire();
-            None
-        } else {
-            Some(lane)
-        };
-        job.attach((Place { lane, member_rows: Arc::new(AtomicUsize::new(rows)), rows }, entered));
+        self.core.unpark();
+        let with = With::Reserve(self.core.clone());
+        job.attach(Place { lane: Some(lane), with, rows, _entered: entered });
         match self.reserve.lanes().try_take() {
             Some(lane) => self.reserve.submit_job(lane, job),
+            None if self.core.lanes.is_closed() => job.fail(DeviceErrorKind::Closed),
             None => job.fail(DeviceErrorKind::Refused("no device has a lane left".into())),
         }
     }
@@ -140,12 +180,12 @@ impl Device for Balanced {
     fn inline(&self, step: &str, rows: usize, lane: Option<LaneId>) -> Option<Inline<'_>> {
         // Steps that GPUs have no body for run on the host beside them.
         let lane = lane.map(|_| LaneId(0));
-        self.members.iter().find_map(|member| member.device.inline(step, rows, lane))
+        self.core.members.iter().find_map(|member| member.device.inline(step, rows, lane))
     }
 
     fn close(&self) {
-        self.lanes.close();
-        self.members.iter().for_each(|member| member.device.close());
+        self.core.lanes.close();
+        self.core.members.iter().for_each(|member| member.device.close());
         self.reserve.close();
     }
 
@@ -157,7 +197,7 @@ impl Device for Balanced {
 impl Drop for Balanced {
     fn drop(&mut self) {
         // Who waits for a lane is told; members may have other users.
-        self.lanes.close();
+        self.core.lanes.close();
     }
 }
 
@@ -165,7 +205,7 @@ impl fmt::Debug for Balanced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balanced")
             .field("name", &self.name)
-            .field("lanes", &self.lanes)
+            .field("lanes", &self.core.lanes)
             .finish_non_exhaustive()
     }
 }

@@ -9,10 +9,11 @@
 //! | `flight.rs`, `engine.rs`, `expectation.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
 //! | `columns.rs` | [`DeviceColumns`]: collections on a GPU |
 //! | `pool.rs` | memory that goes round |
-//! | `kernel.rs`, `compiler.rs` | [`KernelSource`]: device code, compiled once |
+//! | `kernel.rs`, `compiler.rs`, `images.rs` | [`KernelSource`]: device code, compiled once, and kept on disk |
+//! | `nvtx.rs` | names of submissions, for profilers |
 //! | `driver.rs`, `real.rs`, `mock.rs` | [`Driver`]: the calls that all this is built on; NVIDIA's, and one for tests |
 //!
-//! Unsafe code is in `real.rs`, `compiler.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
+//! Unsafe code is in `real.rs`, `compiler.rs`, `nvtx.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
 
 mod columns;
 #[allow(unsafe_code)] // a marked file: foreign calls
@@ -23,10 +24,13 @@ mod engine;
 mod expectation;
 mod fault;
 mod flight;
+mod images;
 mod kernel;
 mod memory;
 #[allow(unsafe_code)] // a marked file: host memory that plays a GPU's
 pub mod mock;
+#[allow(unsafe_code)] // a marked file: foreign calls
+mod nvtx;
 mod pool;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod real;
@@ -34,11 +38,11 @@ mod shared;
 mod work;
 
 pub use columns::{ColumnsDownload, DeviceColumns};
-pub use compiler::build as build_kernels;
 pub use device::{CudaConfig, CudaDevice, MemoryCounts};
 pub use driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
 pub use engine::Waiting;
 pub use fault::{Fault, Severity};
+pub use images::{BuildError, Built, Image, Images, build_kernels, compiler_version};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use memory::{DeviceSlice, Download, Landed, PinnedBytes, Staged};
 pub use pool::PoolCounts;

@@ -1,6 +1,5 @@
 //! [`Job`]: one submission inside a device, with the types of its step erased.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -41,6 +40,12 @@ pub(crate) enum Enqueued {
     Failed,
     /// The GPU failed.
     Faulted(cuda::Fault),
+}
+
+/// What goes with a job, and ends with it.
+pub(crate) trait Attached: Send + 'static {
+    /// Right before the waiter hears of the end. Dropped right after.
+    fn release(&mut self);
 }
 
 /// One submission inside a device: a step, its input and the other end of the [`Completion`].
@@ -123,8 +128,8 @@ impl Job {
         self.inner.compute(body);
     }
 
-    /// Keeps something that is dropped right before the waiter hears of the end, whatever it is.
-    pub(crate) fn attach(&mut self, other: impl Any + Send) {
+    /// Keeps something until the end, whatever it is: see [`Attached`].
+    pub(crate) fn attach(&mut self, other: impl Attached) {
         self.inner.attach(Box::new(other));
     }
 
@@ -178,7 +183,7 @@ trait AnyJob: Send {
     fn enqueue(&mut self, work: &mut cuda::Work<'_>) -> Enqueued;
     #[cfg(feature = "cuda")]
     fn land(&mut self, landed: &cuda::Landed);
-    fn attach(&mut self, other: Box<dyn Any + Send>);
+    fn attach(&mut self, other: Box<dyn Attached>);
     fn complete(&mut self);
     fn fail(&mut self, kind: DeviceErrorKind);
 }
@@ -198,8 +203,7 @@ struct TypedJob<S: Step> {
     rows: usize,
     bytes: usize,
     stage: Stage<S>,
-    /// Dropped before the waiter hears.
-    attached: Option<Box<dyn Any + Send>>,
+    attached: Option<Box<dyn Attached>>,
     /// `None` once completed.
     signaller: Option<Signaller<S::Output, DeviceError>>,
 }
@@ -271,7 +275,7 @@ impl<S: Step> AnyJob for TypedJob<S> {
                 return Enqueued::Failed;
             }
         };
-        if let Some(fault) = cause.chain().find_map(|cause| cause.downcast_ref::<cuda::Fault>()) {
+        if let Some(fault) = cause.chain().find_map(cuda::Fault::of_device) {
             return Enqueued::Faulted(fault.clone());
         }
         let kind = DeviceErrorKind::Step(Arc::new(cause));
@@ -290,18 +294,19 @@ impl<S: Step> AnyJob for TypedJob<S> {
         };
     }
 
-    fn attach(&mut self, other: Box<dyn Any + Send>) {
+    fn attach(&mut self, other: Box<dyn Attached>) {
         self.attached = Some(other);
     }
 
     fn complete(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Computed(result) => {
-                self.attached = None;
+                let attached = self.release();
                 if let Some(signaller) = self.signaller.take() {
                     // An output that nobody waits for is dropped here, on the driver's thread.
                     drop(signaller.complete(result));
                 }
+                drop(attached);
             }
             _ => self.fail(DeviceErrorKind::Lost),
         }
@@ -310,11 +315,22 @@ impl<S: Step> AnyJob for TypedJob<S> {
     fn fail(&mut self, kind: DeviceErrorKind) {
         // The buffers go first: a waiter that hears of the failure may rely on them being free.
         self.stage = Stage::Gone;
-        self.attached = None;
+        let attached = self.release();
         if let Some(signaller) = self.signaller.take() {
             let error = DeviceError::new(&self.device, self.step.name(), kind);
             drop(signaller.complete(Err(error)));
         }
+        drop(attached);
+    }
+}
+
+impl<S: Step> TypedJob<S> {
+    /// To be dropped after the waiter was told.
+    #[must_use]
+    fn release(&mut self) -> Option<Box<dyn Attached>> {
+        let mut attached = self.attached.take()?;
+        attached.release();
+        Some(attached)
     }
 }
 

@@ -113,8 +113,8 @@ impl Errand for Task {
     fn run(self) {
         let Self { mut job, body, lane, entered, durations, hold } = self;
         if job.is_abandoned() {
+            drop(lane); // before what goes with the job
             drop(job);
-            drop(lane);
         } else {
             let begin = Instant::now();
             job.compute(body);

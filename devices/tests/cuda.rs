@@ -254,7 +254,7 @@ fn memory_that_runs_out_is_told_as_such_and_comes_back() {
         let device: Arc<dyn Device> = device;
         let step = Arc::new(Double::default());
         for _ in 0..3 {
-            let error = block_on(device.run(&step, vec![1; 1 << 14])).unwrap_err();
+            let error = block_on(device.run(&step, vec![1; 1 << 15])).unwrap_err();
             assert!(matches!(error.kind(), DeviceErrorKind::OutOfMemory), "{error}");
             assert_eq!(block_on(device.run(&step, vec![1; 100])).unwrap(), [2; 100]);
         }
@@ -302,4 +302,14 @@ fn a_kernel_that_is_not_there_is_named() {
     let error = double(&*device, Double::default()).unwrap_err();
     let error = format!("{error:?}");
     assert!(error.contains("scale.cu") && error.contains("the mock has no kernel `double`"), "{error}");
+}
+
+#[test]
+fn asked_for_names_for_profilers_it_says_whether_there_are_any() {
+    for nvtx in [false, true] {
+        let (device, _) = gpu(MockConfig::default(), CudaConfig { nvtx, ..config(Waiting::Ask) });
+        let device: Arc<dyn Device> = device;
+        assert_eq!(device.capability().description.contains("NVTX"), nvtx);
+        assert!(double(&*device, Double::default()).is_ok());
+    }
 }

@@ -190,19 +190,25 @@ fn a_lane_of_another_device_is_refused() {
 #[test]
 fn the_host_is_always_there_and_what_is_not_says_why() {
     let devices = Devices::discover(&DeviceConfig::default());
-    assert_eq!(devices.select("auto").unwrap().kind(), DeviceKind::Host);
     assert_eq!(devices.select("host").unwrap().name(), "host");
     assert!(devices.present().iter().any(|device| device.kind() == DeviceKind::Emulated));
+    assert!(devices.to_string().lines().count() >= 4);
+    if devices.present().iter().any(|device| device.kind() == DeviceKind::Cuda) {
+        println!("skipped in part: there is a GPU");
+        return;
+    }
+    assert_eq!(devices.select("auto").unwrap().kind(), DeviceKind::Host);
     for name in ["cuda", "cuda:1", "cuda:all"] {
         let error = devices.select(name).unwrap_err().to_string();
-        assert_eq!(error, format!("device `{name}` is not here: this build has no CUDA support"));
+        assert!(error.starts_with(&format!("device `{name}` is not here: ")), "{error}");
+        assert!(error.contains("CUDA support") || error.contains("NVIDIA's driver"), "{error}");
+        assert_eq!(error.lines().count(), 1);
     }
     let error = devices.select("cdua").unwrap_err().to_string();
     assert!(
         error.starts_with("there is no device `cdua`; did you mean `cuda`? Known: cuda, auto, "),
         "{error}"
     );
-    assert!(devices.to_string().lines().count() == 4);
 }
 
 #[test]

@@ -13,6 +13,11 @@ use crate::options::Settings;
 pub(crate) fn discover(clock: Clock) -> Devices {
     let mut config = DeviceConfig::default();
     config.clock = clock;
+    #[cfg(feature = "cuda")]
+    {
+        let named = std::env::var_os("ASYNCHROTRON_NVTX");
+        config.cuda.nvtx = named.is_some_and(|value| !value.is_empty() && value != "0");
+    }
     Devices::discover(&config)
 }
 

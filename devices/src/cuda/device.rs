@@ -10,6 +10,7 @@ use asynchrotron_sync::{Lane, LanePool};
 use super::driver::Driver;
 use super::engine::{Engine, Retirement, Waiting};
 use super::flight::{Flight, kind_of};
+use super::nvtx::Nvtx;
 use super::pool::PoolCounts;
 use super::real::RealDriver;
 use super::shared::Shared;
@@ -34,6 +35,8 @@ pub struct CudaConfig {
     pub hang_after: Duration,
     /// Steps without a body for the GPU run on the host; those that are shorter than this on the caller's thread.
     pub inline_below: Duration,
+    /// Name submissions for NVIDIA's profilers (NVTX), if the library for it is here.
+    pub nvtx: bool,
 }
 
 impl Default for CudaConfig {
@@ -44,6 +47,7 @@ impl Default for CudaConfig {
             spin: Duration::from_micros(50),
             hang_after: Duration::from_secs(60),
             inline_below: Duration::from_micros(50),
+            nvtx: false,
         }
     }
 }
@@ -111,10 +115,18 @@ impl CudaDevice {
         let info = driver.info().clone();
         let GpuInfo { ordinal, name: gpu, arch, memory_bytes, driver: version, .. } = &info;
         let gib = *memory_bytes as f64 / f64::from(1 << 30);
-        let description = format!("{gpu}, {arch}, {gib:.0} GiB, driver {version}, {lanes} lanes");
+        let nvtx = config.nvtx.then(Nvtx::load).flatten();
+        let named = match (config.nvtx, nvtx) {
+            (false, _) => "",
+            (true, Some(_)) => ", NVTX ranges",
+            (true, None) => {
+                ", no NVTX ranges: neither libnvtx3interop.so.1 nor libnvToolsExt.so.1 is installed"
+            }
+        };
+        let description = format!("{gpu}, {arch}, {gib:.0} GiB, driver {version}, {lanes} lanes{named}");
         let memory_bytes = Some(*memory_bytes);
         let name = format!("cuda:{ordinal}");
-        let shared = Shared::new(driver, lanes)?;
+        let shared = Shared::new(driver, lanes, nvtx)?;
         let threads = Threads::new("cuda", lanes, config.inline_below);
         let engine = Engine::new(config.waiting, lanes, config.spin, &name)
             .map_err(|error| Fault::new(super::Severity::Ordinary, format!("no driver thread: {error}")))?;
@@ -168,6 +180,9 @@ impl Gpu {
     fn enqueue(&self, lane: Lane<LaneId>, mut job: Job, entered: Entered, hold: Hold) {
         let stream = self.shared.streams[lane.0];
         let mut work = Work::new(&self.shared, stream, *lane);
+        if let Some(nvtx) = self.shared.nvtx {
+            work.keep_other(nvtx.start(job.step(), job.rows(), lane.0));
+        }
         let event = self.shared.driver.bind().and_then(|()| self.shared.take_event());
         let event = match event {
             Ok(event) => event,
@@ -249,6 +264,7 @@ impl Device for CudaDevice {
             return job.fail(DeviceErrorKind::Closed);
         }
         if job.is_abandoned() {
+            drop(lane); // before what goes with the job
             return;
         }
         let (entered, hold) = (self.threads.enter(), self.clock.hold());

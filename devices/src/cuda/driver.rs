@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::fmt;
 
-use super::{Fault, KernelSource};
+use super::{Fault, Image, KernelError, KernelSource};
 
 /// A queue of the GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,8 +133,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Sets each byte, in the order of the stream.
     fn fill(&self, at: Address, byte: u8, bytes: usize, stream: Stream) -> Result<(), Fault>;
 
-    /// Device code for this GPU.
-    fn compile(&self, source: &KernelSource) -> Result<Vec<u8>, super::KernelError>;
+    /// Device code for this GPU: from a file, if it lies in one, or compiled. `anew`: compiled in any case.
+    fn compile(&self, source: &KernelSource, anew: bool) -> Result<Image, KernelError>;
     /// Makes compiled code callable.
     fn load(&self, image: &[u8]) -> Result<Module, Fault>;
     /// The kernel of this name.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::KernelError;
+
 /// What a call of the driver fails with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -26,6 +28,12 @@ impl Fault {
     /// A fault in words: what the driver calls it, and in which call.
     pub fn new(severity: Severity, text: impl Into<Arc<str>>) -> Self {
         Self { severity, text: text.into() }
+    }
+
+    /// The device's failure that this error is, or stands for.
+    pub(crate) fn of_device<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let of_kernel = || error.downcast_ref().and_then(KernelError::fault_of_device);
+        error.downcast_ref().or_else(of_kernel)
     }
 
     /// Whether nothing on this GPU will ever succeed again.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Fault;
 use super::driver::{Driver, Function, Module};
+use super::{Fault, Severity};
 
 /// Device code as an algorithm has it: `include_str!` of its `.cu` file.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ pub(super) struct Kernels {
 
 #[derive(Default)]
 struct Loaded {
-    /// By the source's name. What failed fails again: a compiler is not asked for the same thing twice.
+    /// By the source's name. What does not compile, or load, never will: a compiler is not asked for the same thing twice. (What the
+    /// GPU has no memory for now is not kept here.)
     modules: HashMap<&'static str, Result<Module, KernelError>>,
     functions: HashMap<(&'static str, &'static str), Kernel>,
 }
@@ -86,18 +87,92 @@ impl Kernels {
         if let Some(kernel) = loaded.functions.get(&(source.name, name)) {
             return Ok(*kernel);
         }
-        let fails = |fault| KernelError::Load { name: source.name.into(), fault };
-        let load = || self.driver.load(&self.driver.compile(source)?).map_err(fails);
-        let module = loaded.modules.entry(source.name).or_insert_with(load).clone()?;
-        let function = self.driver.function(module, name).map_err(fails)?;
+        let module = match loaded.modules.get(source.name) {
+            Some(module) => module.clone(),
+            None => {
+                let module = self.load(source);
+                if !module.as_ref().is_err_and(|error| error.fault_of_device().is_some()) {
+                    loaded.modules.insert(source.name, module.clone());
+                }
+                module
+            }
+        }?;
+        let function = self.driver.function(module, name).map_err(|fault| fails(source, fault))?;
         let kernel = Kernel { function };
         loaded.functions.insert((source.name, name), kernel);
         Ok(kernel)
+    }
+
+    fn load(&self, source: &KernelSource) -> Result<Module, KernelError> {
+        let image = self.driver.compile(source, false)?;
+        let fault = match self.driver.load(&image.code) {
+            Ok(module) => return Ok(module),
+            Err(fault) => fault,
+        };
+        let Some(file) = image.file.filter(|_| fault.severity == Severity::Ordinary) else {
+            return Err(fails(source, fault));
+        };
+        // What lies in a file may be from a compiler that is newer than the driver: it must not fail for ever.
+        match self.driver.compile(source, true) {
+            Ok(image) => self.driver.load(&image.code).map_err(|fault| fails(source, fault)),
+            Err(KernelError::NoCompiler { .. }) => {
+                let text = format!("{}: {fault}", file.display());
+                Err(fails(source, Fault::new(fault.severity, text)))
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn fails(source: &KernelSource, fault: Fault) -> KernelError {
+    KernelError::Load { name: source.name.into(), fault }
+}
+
+impl KernelError {
+    /// The device's failure, if it is one, and not one of the code.
+    pub(crate) fn fault_of_device(&self) -> Option<&Fault> {
+        match self {
+            Self::Load { fault, .. } if fault.severity != Severity::Ordinary => Some(fault),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Debug for Kernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernels").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::mock::{MockConfig, MockDriver};
+    use super::*;
+
+    static SOURCE: KernelSource = KernelSource { name: "some.cu", source: "", options: &[] };
+
+    fn kernels(config: MockConfig) -> (Kernels, Arc<MockDriver>) {
+        let kernels = HashMap::from([("run".to_owned(), Arc::new(|_, _: &[_]| {}) as _)]);
+        let driver = Arc::new(MockDriver::new(MockConfig { kernels, ..config }));
+        (Kernels::new(driver.clone()), driver)
+    }
+
+    #[test]
+    fn an_image_that_the_driver_refuses_is_compiled_anew() {
+        let (kernels, driver) =
+            kernels(MockConfig { kept_image: Some("old.cubin"), ..MockConfig::default() });
+        let image = driver.compile(&SOURCE, false).unwrap();
+        assert!(image.file.is_some() && driver.load(&image.code).is_err());
+        kernels.get(&SOURCE, "run").unwrap();
+    }
+
+    #[test]
+    fn a_failure_of_the_gpu_is_not_kept_for_one_of_the_code() {
+        let of = |severity| KernelError::Load { name: "some.cu".into(), fault: Fault::new(severity, "so") };
+        assert!(of(Severity::OutOfMemory).fault_of_device().is_some());
+        assert!(of(Severity::Fatal).fault_of_device().is_some());
+        assert!(of(Severity::Ordinary).fault_of_device().is_none());
     }
 }

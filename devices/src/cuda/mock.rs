@@ -7,13 +7,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
-use super::{Fault, KernelError, KernelSource, Severity};
+use super::{Fault, Image, KernelError, KernelSource, Severity};
+
+/// What is in [`MockConfig::kept_image`].
+const NOT_AN_IMAGE: &[u8] = b"for another GPU";
 
 /// A kernel: gets how it was launched, and pointers to the values of its parameters.
 pub type MockKernel = Arc<dyn Fn(Launch, &[*mut c_void]) + Send + Sync>;
@@ -25,12 +29,16 @@ pub struct MockConfig {
     pub ordinal: usize,
     /// How long after it was recorded an event is reached.
     pub latency: Duration,
-    /// The memory that it has.
+    /// The memory that it has. (The host has as much as it takes.)
     pub memory_bytes: u64,
     /// By name.
     pub kernels: HashMap<String, MockKernel>,
+    /// A file with device code that the driver does not take; compiled anew, it does.
+    pub kept_image: Option<&'static str>,
     /// The number of the launch, from 1, that fails for itself.
     pub fail_nth: Option<u64>,
+    /// Each launch whose number, from 1, is a multiple of this fails for itself.
+    pub fail_every: Option<u64>,
     /// The number of the launch, from 1, that makes the context fail for good, when its end would have come.
     pub crash_nth: Option<u64>,
     /// The number of the launch, from 1, after which nothing on its stream is ever reached.
@@ -45,7 +53,9 @@ impl Default for MockConfig {
             latency: Duration::ZERO,
             memory_bytes: 1 << 30,
             kernels: HashMap::new(),
+            kept_image: None,
             fail_nth: None,
+            fail_every: None,
             crash_nth: None,
             hang_nth: None,
         }
@@ -71,6 +81,7 @@ struct State {
     crashed: Option<Instant>,
     memory: BTreeMap<u64, Box<[u128]>>,
     used_bytes: u64,
+    pinned_bytes: u64,
     kernels: Vec<MockKernel>,
 }
 
@@ -102,7 +113,8 @@ impl MockDriver {
 
     /// Bytes that were not given back, of the GPU's memory and pinned.
     pub fn used_bytes(&self) -> u64 {
-        self.state().used_bytes
+        let state = self.state();
+        state.used_bytes + state.pinned_bytes
     }
 
     /// Launches so far.
@@ -118,24 +130,24 @@ impl MockDriver {
         self.handles.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: usize) -> Result<u64, Fault> {
+    fn take(&self, bytes: usize, pinned: bool) -> Result<u64, Fault> {
         let mut state = self.state();
         alive(&state)?;
-        if state.used_bytes + bytes as u64 > self.config.memory_bytes {
+        if !pinned && state.used_bytes + bytes as u64 > self.config.memory_bytes {
             return Err(Fault::new(Severity::OutOfMemory, "the mock has no more memory"));
         }
         // Aligned to 256, as the real one's.
         let memory = vec![0_u128; bytes.div_ceil(16) + 16].into_boxed_slice();
         let address = (memory.as_ptr() as u64).next_multiple_of(256);
-        state.used_bytes += bytes as u64;
+        *used(&mut state, pinned) += bytes as u64;
         state.memory.insert(address, memory);
         Ok(address)
     }
 
-    fn give(&self, address: u64, bytes: usize) {
+    fn give(&self, address: u64, bytes: usize, pinned: bool) {
         let mut state = self.state();
         assert!(state.memory.remove(&address).is_some(), "memory is given back once");
-        state.used_bytes -= bytes as u64;
+        *used(&mut state, pinned) -= bytes as u64;
     }
 
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Fault> {
@@ -145,6 +157,10 @@ impl MockDriver {
         unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
         Ok(())
     }
+}
+
+fn used(state: &mut State, pinned: bool) -> &mut u64 {
+    if pinned { &mut state.pinned_bytes } else { &mut state.used_bytes }
 }
 
 fn alive(state: &State) -> Result<(), Fault> {
@@ -214,19 +230,19 @@ impl Driver for MockDriver {
     }
 
     fn pin(&self, bytes: usize) -> Result<Pinned, Fault> {
-        self.take(bytes).map(|address| Pinned(address as usize))
+        self.take(bytes, true).map(|address| Pinned(address as usize))
     }
 
     fn unpin(&self, address: Pinned, bytes: usize) {
-        self.give(address.0 as u64, bytes);
+        self.give(address.0 as u64, bytes, true);
     }
 
     fn allocate(&self, bytes: usize, _stream: Stream) -> Result<Address, Fault> {
-        self.take(bytes).map(Address)
+        self.take(bytes, false).map(Address)
     }
 
     fn free(&self, address: Address, bytes: usize, _stream: Stream) {
-        self.give(address.0, bytes);
+        self.give(address.0, bytes, false);
     }
 
     fn copy_in(&self, to: Address, from: Pinned, bytes: usize, _stream: Stream) -> Result<(), Fault> {
@@ -255,12 +271,17 @@ impl Driver for MockDriver {
         Ok(())
     }
 
-    fn compile(&self, source: &KernelSource) -> Result<Vec<u8>, KernelError> {
-        Ok(source.name.as_bytes().to_vec())
+    fn compile(&self, source: &KernelSource, anew: bool) -> Result<Image, KernelError> {
+        let file = self.config.kept_image.filter(|_| !anew);
+        let code = file.map_or_else(|| source.name.as_bytes().to_vec(), |_| NOT_AN_IMAGE.to_vec());
+        Ok(Image { code, file: file.map(PathBuf::from) })
     }
 
-    fn load(&self, _image: &[u8]) -> Result<Module, Fault> {
+    fn load(&self, image: &[u8]) -> Result<Module, Fault> {
         alive(&self.state())?;
+        if image == NOT_AN_IMAGE {
+            return Err(Fault::new(Severity::Ordinary, "the mock does not know this image"));
+        }
         Ok(Module(self.handle()))
     }
 
@@ -283,7 +304,8 @@ impl Driver for MockDriver {
         let number = self.launches.fetch_add(1, Ordering::Relaxed) + 1;
         let mut state = self.state();
         alive(&state)?;
-        if self.config.fail_nth == Some(number) {
+        let of_many = self.config.fail_every.is_some_and(|every| number.is_multiple_of(every));
+        if of_many || self.config.fail_nth == Some(number) {
             return Err(Fault::new(Severity::Ordinary, format!("the mock fails launch {number}")));
         }
         if self.config.crash_nth == Some(number) {

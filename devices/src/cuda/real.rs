@@ -13,9 +13,9 @@ use std::fmt;
 
 use cudarc::driver::{DriverError, result, sys};
 
-use super::compiler;
+use super::compiler::Nvrtc;
 use super::driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
-use super::{Fault, KernelError, KernelSource, Severity};
+use super::{Fault, Image, Images, KernelError, KernelSource, Severity};
 
 /// One GPU, through NVIDIA's driver. Holds its primary context.
 pub(super) struct RealDriver {
@@ -249,8 +249,9 @@ impl Driver for RealDriver {
             .map_err(|error| fault("cuMemsetD8Async", error))
     }
 
-    fn compile(&self, source: &KernelSource) -> Result<Vec<u8>, KernelError> {
-        compiler::cached(source, &self.info.arch)
+    fn compile(&self, source: &KernelSource, anew: bool) -> Result<Image, KernelError> {
+        let (images, arch) = (Images::of_environment(), &self.info.arch);
+        if anew { images.make(source, arch, &Nvrtc) } else { images.get(source, arch, &Nvrtc) }
     }
 
     fn load(&self, image: &[u8]) -> Result<Module, Fault> {

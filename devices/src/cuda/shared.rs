@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Fault;
 use super::driver::{CudaEvent, Driver, Stream};
 use super::kernel::Kernels;
+use super::nvtx::Nvtx;
 use super::pool::{Place, Pool};
 
 /// What all lanes of one GPU have in common.
@@ -17,10 +18,12 @@ pub(super) struct Shared {
     /// Points that are on no stream.
     events: Mutex<Vec<CudaEvent>>,
     pub(super) streams: Box<[Stream]>,
+    /// If submissions are to be named.
+    pub(super) nvtx: Option<Nvtx>,
 }
 
 impl Shared {
-    pub(super) fn new(driver: Arc<dyn Driver>, lanes: usize) -> Result<Arc<Self>, Fault> {
+    pub(super) fn new(driver: Arc<dyn Driver>, lanes: usize, nvtx: Option<Nvtx>) -> Result<Arc<Self>, Fault> {
         driver.bind()?;
         let streams = (0..lanes.max(1)).map(|_| driver.create_stream()).collect::<Result<Box<[_]>, _>>()?;
         Ok(Arc::new(Self {
@@ -29,6 +32,7 @@ impl Shared {
             pinned: Pool::new(driver.clone(), Place::Host),
             events: Mutex::default(),
             streams,
+            nvtx,
             driver,
         }))
     }

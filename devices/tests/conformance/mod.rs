@@ -25,6 +25,7 @@ use asynchrotron_devices::{Completion, Device, DeviceError, DeviceErrorKind, Ste
 pub(crate) use steps::*;
 
 /// Makes one test of each promise. `$is_here`: whether there is such a device; it says so where there is none.
+#[allow(unused_macros)] // some tests need its tools only
 macro_rules! suite {
     ($factory:expr) => {
         $crate::conformance::suite!($factory, || true);
@@ -64,6 +65,7 @@ macro_rules! suite {
         )+
     };
 }
+#[allow(unused_imports)]
 pub(crate) use suite;
 
 type Factory<'a> = &'a dyn Fn() -> Arc<dyn Device>;

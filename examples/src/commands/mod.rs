@@ -2,6 +2,8 @@
 
 mod generate;
 mod graph;
+#[cfg(feature = "cuda")]
+mod kernels;
 mod list;
 mod run;
 mod trace;
@@ -24,6 +26,12 @@ pub(crate) fn execute(command: Command) -> Result<()> {
         Command::Graph(arguments) => graph::graph(&arguments),
         Command::Generate(arguments) => generate::generate(&arguments),
         Command::Trace(arguments) => trace::trace(&arguments),
+        #[cfg(feature = "cuda")]
+        Command::Kernels(command) => kernels::kernels(&command),
+        #[cfg(not(feature = "cuda"))]
+        Command::Kernels(_) => Err(asynchrotron::anyhow::anyhow!(
+            "this build has no CUDA support (feature `cuda`), and no kernels"
+        )),
         Command::Bench(arguments) => crate::bench::run(&arguments.name, arguments.json),
     }
 }

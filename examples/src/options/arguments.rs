@@ -28,6 +28,9 @@ pub(crate) enum Command {
     Trace(TraceArguments),
     /// Measure something
     Bench(BenchArguments),
+    /// Device code: what there is, and compiling it ahead of time
+    #[command(subcommand)]
+    Kernels(KernelsCommand),
 }
 
 #[derive(Args, Debug, Default)]
@@ -204,6 +207,27 @@ pub(crate) struct BenchArguments {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+pub(crate) enum KernelsCommand {
+    /// Compile all kernels into a folder, for machines without the compiler, or for a quicker start: run with
+    /// ASYNCHROTRON_KERNELS=DIR
+    Build(KernelsBuildArguments),
+    /// List the sources of kernels, the compiler, and where compiled kernels are looked for
+    List,
+}
+
+#[derive(Args, Debug)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+pub(crate) struct KernelsBuildArguments {
+    /// A GPU's architecture, as `asynchrotron list` shows it: sm_90 (repeat for more)
+    #[arg(long = "arch", value_name = "ARCH", required = true)]
+    pub(crate) archs: Vec<String>,
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 /// Reads the command line; where there is nothing to execute (help, mistakes) gives the exit code instead.

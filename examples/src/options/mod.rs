@@ -12,5 +12,7 @@ mod settings;
 pub(crate) use arguments::{
     Command, GenerateArguments, GraphArguments, RunArguments, TraceArguments, parse_arguments,
 };
+#[cfg(feature = "cuda")]
+pub(crate) use arguments::{KernelsBuildArguments, KernelsCommand};
 pub(crate) use parameter::{Kind, Parameter, Values};
 pub(crate) use settings::Settings;
