@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `device.rs` | [`CudaDevice`]: one GPU |
 //! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
+//! | `lane_stream.rs` | [`LaneStream`]: a stream for libraries that keep it |
 //! | `flight.rs`, `engine.rs` | a submission on its way, and how its end is learnt |
 //! | `pool.rs` | memory that goes round |
 //! | `kernel.rs`, `compiler.rs` | [`KernelSource`]: device code, compiled once |
@@ -21,6 +22,7 @@ mod engine;
 mod fault;
 mod flight;
 mod kernel;
+mod lane_stream;
 mod memory;
 #[allow(unsafe_code)] // a marked file: host memory that plays a GPU's
 pub mod mock;
@@ -36,6 +38,7 @@ pub use driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, 
 pub use engine::Waiting;
 pub use fault::{Fault, Severity};
 pub use kernel::{Kernel, KernelError, KernelSource};
+pub use lane_stream::LaneStream;
 pub use memory::{DeviceSlice, Download, Landed, Staged};
 pub use pool::PoolCounts;
 pub use work::{Argument, CudaBody, Finish, Region, Work};

@@ -36,9 +36,12 @@
 //! | `model.rs` | [`OnnxModel`]: sessions, warm-up, runs |
 //! | `session.rs` | one lane's session |
 //! | `ports.rs` | what a model says of its inputs and outputs |
+//! | `cuda.rs`, `cuda/` | `CudaModel`: models on GPUs, with the feature `cuda` |
 //! | `report.rs` | [`ModelReport`]: times and hash |
 //! | `draft.rs` | [`ModelDraft`]: models made on the spot |
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 mod draft;
 mod library;
@@ -48,6 +51,8 @@ mod report;
 mod session;
 mod source;
 
+#[cfg(feature = "cuda")]
+pub use cuda::{CudaModel, DeviceTensor};
 pub use device::{OnnxConfig, OnnxDevice};
 pub use draft::{Attribute, ModelDraft};
 pub use library::LibraryMissing;

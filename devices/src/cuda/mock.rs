@@ -27,6 +27,8 @@ pub struct MockConfig {
     pub latency: Duration,
     /// The memory that it has.
     pub memory_bytes: u64,
+    /// Whether it admits that its memory is the host's: models then run on it, on the processor.
+    pub memory_is_hosts: bool,
     /// By name.
     pub kernels: HashMap<String, MockKernel>,
     /// The number of the launch, from 1, that fails for itself.
@@ -44,6 +46,7 @@ impl Default for MockConfig {
             ordinal: 0,
             latency: Duration::ZERO,
             memory_bytes: 1 << 30,
+            memory_is_hosts: true,
             kernels: HashMap::new(),
             fail_nth: None,
             crash_nth: None,
@@ -157,6 +160,10 @@ fn alive(state: &State) -> Result<(), Fault> {
 impl Driver for MockDriver {
     fn info(&self) -> &GpuInfo {
         &self.info
+    }
+
+    fn memory_is_hosts(&self) -> bool {
+        self.config.memory_is_hosts
     }
 
     fn bind(&self) -> Result<(), Fault> {
