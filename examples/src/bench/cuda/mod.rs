@@ -5,9 +5,12 @@
 //! | `waits` | awaited kernels per second and their latency, by strategy, beside the physical limit |
 //! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
+//! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
 
 mod copies;
 mod graph;
+#[cfg(feature = "onnx")]
+mod models;
 mod spin;
 mod waits;
 
@@ -23,7 +26,13 @@ use super::machine::machine;
 /// One part: measures on a GPU opened with given settings.
 type Part = fn(&Gpu) -> Result<Value>;
 
-const PARTS: &[(&str, Part)] = &[("waits", waits::run), ("graph", graph::run), ("copies", copies::run)];
+const PARTS: &[(&str, Part)] = &[
+    ("waits", waits::run),
+    ("graph", graph::run),
+    ("copies", copies::run),
+    #[cfg(feature = "onnx")]
+    ("models", models::run),
+];
 
 /// The GPU that is measured.
 struct Gpu {
