@@ -131,17 +131,19 @@ pub(super) fn run(_gpu: &Gpu) -> Result<Value> {
                 let host = Arc::new(Host { step: step.clone(), request: Inputs(Arc::new(x.clone().into())) });
                 let found = executor(1)?.block_on(from_host(&**device, &host))?.0;
                 let difference = difference(&found, &expected)?;
-                let (us, enqueue_us) = on_lanes(*lanes, model, || {
-                    let (device, host) = (device.clone(), host.clone());
+                let on = device.clone();
+                let (us, enqueue_us) = on_lanes(*lanes, model, move || {
+                    let (device, host) = (on.clone(), host.clone());
                     async move { from_host(&*device, &host).await.map(|(_, us)| us) }
                 })?;
                 case("host", *lanes, us, enqueue_us, difference);
 
                 let put = Arc::new(Put(x.values().to_vec()));
                 let input = executor(1)?.block_on(device.run(&put, ()))?;
+                let on = device.clone();
                 let resident = Arc::new(Resident { model: model.clone(), input, rows });
-                let (us, enqueue_us) = on_lanes(*lanes, model, || {
-                    let (device, resident) = (device.clone(), resident.clone());
+                let (us, enqueue_us) = on_lanes(*lanes, model, move || {
+                    let (device, resident) = (on.clone(), resident.clone());
                     async move {
                         let begin = Instant::now();
                         device.run(&resident, ()).await?;
