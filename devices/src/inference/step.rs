@@ -23,7 +23,7 @@ pub type HostBody = dyn Fn(&Blocks) -> anyhow::Result<Blocks> + Send + Sync;
 /// | device | runs |
 /// |---|---|
 /// | `onnx` | the model, on the lane's own session |
-/// | `cuda…` | the model, on the lane's own session and stream, if it was loaded [for it](Self::for_device) |
+/// | `cuda…` | the model, on the lane's own session and stream, if it was loaded for it |
 /// | any other | the body for the host; without one, the model on a session that is free |
 ///
 /// The output of a run goes to the events without the padding.
