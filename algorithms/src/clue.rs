@@ -29,6 +29,8 @@
 mod assign;
 mod clusterize;
 mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod density;
 mod nearest_higher;
 mod offload;

@@ -118,12 +118,20 @@ impl<S: BatchStep> OnDevice<S> {
     }
 }
 
-/// What suits a device if the user does not choose: on the host, where a submission costs next to nothing, there is nothing to
-/// gain from a batch; elsewhere, [`Adaptive`](BatchPolicy::Adaptive).
+/// What suits a device if the user does not choose: where a step's body for the host runs, a submission costs next to nothing, and
+/// there is nothing to gain from a batch; elsewhere, [`Adaptive`](BatchPolicy::Adaptive).
 pub fn default_policy(device: &dyn Device) -> BatchPolicy {
     match device.kind() {
-        DeviceKind::Host => BatchPolicy::Off,
+        DeviceKind::Host | DeviceKind::Onnx => BatchPolicy::Off,
         _ => BatchPolicy::default(),
+    }
+}
+
+/// The same for a step that is a model: on device `onnx`, it does not run its body for the host.
+pub fn default_model_policy(device: &dyn Device) -> BatchPolicy {
+    match device.kind() {
+        DeviceKind::Onnx => BatchPolicy::default(),
+        _ => default_policy(device),
     }
 }
 

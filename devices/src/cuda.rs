@@ -7,18 +7,21 @@
 //! | `device.rs` | [`CudaDevice`]: one GPU |
 //! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
 //! | `lane_stream.rs` | [`LaneStream`]: a stream for libraries that keep it |
-//! | `flight.rs`, `engine.rs` | a submission on its way, and how its end is learnt |
+//! | `flight.rs`, `engine.rs`, `expectation.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
+//! | `columns.rs` | [`DeviceColumns`]: collections on a GPU |
 //! | `pool.rs` | memory that goes round |
 //! | `kernel.rs`, `compiler.rs` | [`KernelSource`]: device code, compiled once |
 //! | `driver.rs`, `real.rs`, `mock.rs` | [`Driver`]: the calls that all this is built on; NVIDIA's, and one for tests |
 //!
 //! Unsafe code is in `real.rs`, `compiler.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
 
+mod columns;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod compiler;
 mod device;
 mod driver;
 mod engine;
+mod expectation;
 mod fault;
 mod flight;
 mod kernel;
@@ -32,6 +35,7 @@ mod real;
 mod shared;
 mod work;
 
+pub use columns::{ColumnsDownload, DeviceColumns};
 pub use compiler::build as build_kernels;
 pub use device::{CudaConfig, CudaDevice, MemoryCounts};
 pub use driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
@@ -39,6 +43,6 @@ pub use engine::Waiting;
 pub use fault::{Fault, Severity};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use lane_stream::LaneStream;
-pub use memory::{DeviceSlice, Download, Landed, Staged};
+pub use memory::{DeviceSlice, Download, Landed, PinnedBytes, Staged};
 pub use pool::PoolCounts;
 pub use work::{Argument, CudaBody, Finish, Region, Work};

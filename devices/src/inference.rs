@@ -14,6 +14,7 @@
 //! | `signature.rs` | [`Signature`], [`Port`]: names, types and shapes |
 //! | `request.rs` | [`ModelRequest`]: what an event asks; [`Rows`], [`Inputs`] |
 //! | `step.rs` | [`Inference`]: the step |
+//! | `report.rs` | [`ModelReport`]: times and hash of a model that was loaded |
 //! | `mlp.rs` | [`Mlp`]: a small dense network in plain Rust, the reference |
 //! | `error.rs` | [`ModelError`] |
 //!
@@ -33,6 +34,7 @@ mod block;
 mod error;
 mod mlp;
 mod packing;
+mod report;
 mod request;
 mod signature;
 mod step;
@@ -41,6 +43,7 @@ pub use any_block::{AnyBlock, BlockElement, BlockType, Blocks};
 pub use block::{Block, Order};
 pub use error::ModelError;
 pub use mlp::{Activation, Layer, Mlp};
+pub use report::ModelReport;
 pub use request::{Inputs, ModelRequest, Rows};
 pub use signature::{Port, Signature};
 pub use step::{HostBody, Inference, PackedBatch};

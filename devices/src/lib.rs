@@ -88,7 +88,7 @@ mod threads;
 
 pub use asynchrotron_sync::{Closed, Completion, Lane, LanePool};
 pub use balanced::Balanced;
-pub use batched::{BatchStep, OnDevice, default_policy};
+pub use batched::{BatchStep, OnDevice, default_model_policy, default_policy};
 pub use columns::{Columns, Offsets};
 pub use device::{Capability, Device, DeviceKind, LaneId};
 pub use devices::{Absent, DeviceConfig, Devices, SelectError};

@@ -37,7 +37,6 @@
 //! | `session.rs` | one lane's session |
 //! | `ports.rs` | what a model says of its inputs and outputs |
 //! | `cuda.rs`, `cuda/` | `CudaModel`: models on GPUs, with the feature `cuda` |
-//! | `report.rs` | [`ModelReport`]: times and hash |
 //! | `draft.rs` | [`ModelDraft`]: models made on the spot |
 
 #[cfg(feature = "cuda")]
@@ -47,7 +46,6 @@ mod draft;
 mod library;
 mod model;
 mod ports;
-mod report;
 mod session;
 mod source;
 
@@ -57,5 +55,4 @@ pub use device::{OnnxConfig, OnnxDevice};
 pub use draft::{Attribute, ModelDraft};
 pub use library::LibraryMissing;
 pub use model::{ModelConfig, OnnxModel};
-pub use report::ModelReport;
 pub use source::ModelSource;

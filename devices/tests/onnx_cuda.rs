@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use asynchrotron_devices::columns::TensorError;
 use asynchrotron_devices::cuda::mock::{MockConfig, MockDriver, MockKernel};
 use asynchrotron_devices::cuda::{
     CudaBody, CudaConfig, CudaDevice, DeviceSlice, Finish, KernelSource, Launch, Work,
@@ -18,7 +19,7 @@ use asynchrotron_devices::inference::{
     AnyBlock, Block, Blocks, Inference, Inputs, ModelError, Order, Port, Signature,
 };
 use asynchrotron_devices::onnx::{Attribute, CudaModel, DeviceTensor, ModelConfig, ModelDraft, ModelSource};
-use asynchrotron_devices::{Balanced, BatchStep, Device, DeviceError, HostConfig, HostDevice, Step};
+use asynchrotron_devices::{Balanced, BatchStep, Device, DeviceError, HostConfig, HostDevice, Step, columns};
 use conformance::within_reason;
 use onnx_support::{Numbers, bits, device, difference, load, network, only, skipped};
 
@@ -350,6 +351,32 @@ fn tensors_that_do_not_fit_are_named_and_nothing_runs() {
     let error = "model `network`, input `x`: expected f32 [2, rows], found 6 numbers of type i32 for 3 rows";
     assert_eq!(ask(typed), Err(error.into()));
     assert_eq!(model.report().runs, 1);
+}
+
+columns! {
+    /// What a model takes.
+    struct Pairs, row Pair { a: f32, b: f32 }
+}
+
+#[test]
+fn dense_columns_of_a_collection_are_a_tensor_in_place() {
+    let Some(gpu) = mock(MockConfig::default()) else { return };
+    let (source, _) = network(&[2, 1], Order::FeatureRow);
+    let model = CudaModel::load(&source, &*gpu, ModelConfig::default()).unwrap();
+    let tensors = |work: &mut Work<'_>| {
+        // 32 columns of 4 bytes end where the next may begin; 3 do not.
+        let pairs = Pairs::from_rows(&[Pair { a: 1.0, b: 2.0 }; 32]);
+        let columns = work.upload_columns(&[&pairs]).unwrap();
+        let tensor = DeviceTensor::of_columns::<f32, _>(&columns).unwrap();
+        assert_eq!((tensor.len(), tensor.bytes().address()), (64, columns.memory().address()));
+        let padded = work.upload_columns(&[&Pairs::from_rows(&[Pair { a: 1.0, b: 2.0 }; 3])]).unwrap();
+        assert_eq!(DeviceTensor::of_columns::<f32, _>(&padded).unwrap_err(), TensorError::Padded);
+        let error = DeviceTensor::of_columns::<i32, _>(&columns).unwrap_err();
+        assert!(matches!(error, TensorError::Type { name: "a", .. }));
+        vec![tensor]
+    };
+    let step = Arc::new(Tensors { model, tensors, rows: 32 });
+    block_on((&*gpu as &dyn Device).run(&step, ())).unwrap();
 }
 
 #[test]

@@ -171,6 +171,20 @@ fn columns_of_ragged_events_go_into_one_batch_and_each_event_gets_its_rows_back(
 }
 
 #[test]
+fn memory_that_is_used_again_holds_nothing_of_what_it_held() {
+    let event = shapes(&mut Numbers(6), 5, false);
+    for (order, columns) in [Order::FeatureRow, Order::RowFeature].into_iter().zip([&[0, 1, 2][..], &[2, 0]])
+    {
+        let pack = |memory, rows| Block::<f32>::pack_within(memory, &[&*event], columns, order, rows);
+        for (used, rows) in [(0, 5), (4, 8), (16, 5), (24, 8), (100, 9)] {
+            let block = pack(vec![7.0; used], rows);
+            assert_eq!(block, Block::pack(&[&*event], columns, order, rows), "{used} {rows}");
+            assert!((0..columns.len()).all(|feature| (5..rows).all(|row| block.get(row, feature) == 0.0)));
+        }
+    }
+}
+
+#[test]
 fn a_packed_collection_that_is_a_batch_by_itself_is_not_copied() {
     let collection = shapes(&mut Numbers(1), 4, true);
     let block = Block::<f32>::lent(collection.clone()).unwrap();

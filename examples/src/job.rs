@@ -3,14 +3,24 @@
 use asynchrotron::{Chain, Error, Report, Result, RunError, Scheduler, Source};
 
 use crate::io::Draft;
+use crate::models::Models;
 
 /// A chain with the means to say what it found.
 pub(crate) struct Built {
     pub(crate) chain: Chain,
     /// The files that its sinks write.
     pub(crate) drafts: Vec<Draft>,
+    /// The models that its algorithms run.
+    pub(crate) models: Models,
     /// What the sinks saw, to be printed after the report. Asked once, after the last event.
     pub(crate) summary: Box<dyn FnOnce() -> String>,
+}
+
+impl Built {
+    /// A chain that writes one file, and has no more to say.
+    pub(crate) fn writing(chain: Chain, draft: Draft) -> Self {
+        Built { chain, drafts: vec![draft], models: Models::default(), summary: Box::new(String::new) }
+    }
 }
 
 /// Runs a chain on a source of some type.
@@ -40,9 +50,14 @@ impl Job {
         lines.join("\n") + "\n"
     }
 
+    /// The models that it runs.
+    pub(crate) fn models(&self) -> Models {
+        self.built.models.clone()
+    }
+
     /// Runs the job to its end. The report is there if any event was run, also if the job failed.
     pub(crate) fn run(self, scheduler: &Scheduler) -> (Option<Report>, Result<String>) {
-        let Built { chain, drafts, summary } = self.built;
+        let Built { chain, drafts, summary, .. } = self.built;
         let (report, result) = match (self.run)(scheduler, chain) {
             Ok(report) => (Some(report), Ok(())),
             Err(error) => (error.report().cloned(), Err(Error::new(error))),

@@ -21,6 +21,7 @@ mod error;
 mod interrupt;
 mod io;
 mod job;
+mod models;
 mod options;
 mod progress;
 

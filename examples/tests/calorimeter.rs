@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, PrimitiveBuilder};
 use arrow_array::types::{Int64Type, UInt16Type};
 use arrow_array::{ArrayRef, ArrowPrimitiveType, RecordBatch, UInt64Array};
-use support::{Folder, parquet_rows};
+use support::{Folder, key_values, parquet_rows};
 
 fn lists<T: ArrowPrimitiveType>(lists: &[Vec<T::Native>]) -> ArrayRef {
     let mut column = ListBuilder::new(PrimitiveBuilder::<T>::new());
@@ -182,10 +182,7 @@ fn events_past_their_deadline_are_given_up_and_counted() {
 fn an_output_says_where_it_comes_from() {
     let folder = Folder::new();
     folder.run("run calorimeter --events 2 --seed 9 -P dc=1.25 --output o.parquet").assert_ok();
-    let file = std::fs::File::open(folder.path("o.parquet")).unwrap();
-    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-    let metadata = builder.metadata().file_metadata().key_value_metadata().unwrap();
-    let value = |key: &str| metadata.iter().find(|pair| pair.key == key).unwrap().value.clone().unwrap();
+    let value = |key: &str| key_values(&folder.path("o.parquet"))[key].clone();
     assert_eq!((value("asynchrotron.chain"), value("asynchrotron.seed")), ("calorimeter".into(), "9".into()));
     // The configuration is one: it can be run again.
     folder.write("c.toml", &value("asynchrotron.configuration"));

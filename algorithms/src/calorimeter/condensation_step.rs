@@ -1,7 +1,9 @@
 use super::condensation::{INPUTS, OUTPUTS};
-use super::{BLOCKS, CellGrid, CondensationGrid, CondensationNetwork};
-use asynchrotron::Result;
-use asynchrotron_devices::{BatchStep, Step};
+use super::{BLOCKS, COLUMNS, CellGrid, CondensationGrid, CondensationNetwork, ROWS};
+use crate::trained_model::TrainedModel;
+use asynchrotron::{Result, anyhow::Context as _};
+use asynchrotron_devices::inference::{Block, ModelError, ModelReport, Order, Port, Signature};
+use asynchrotron_devices::{BatchStep, Device, LaneId, Step};
 use std::sync::Arc;
 
 /// What object condensation asks a device for: its network, over one or many events. A row is an event.
@@ -10,15 +12,40 @@ use std::sync::Arc;
 /// |---|---|---|---|
 /// | [`CellGrid`]: `[2][36][30]` | host → device | 8 640 | the model's input |
 /// | [`CondensationGrid`]: `[4][36][30]` | device → host | 17 280 | |
+///
+/// | device | runs |
+/// |---|---|
+/// | `onnx` | `models/condensation.onnx`, if it was [loaded](Self::trained); it fills also the blocks without cells |
+/// | any other | [`CondensationNetwork`], where there are cells |
 #[derive(Clone, Debug)]
 pub struct CondensationStep {
     network: Arc<CondensationNetwork>,
+    model: TrainedModel,
 }
 
 impl CondensationStep {
-    /// The step with this network.
+    /// The step with this network, on any device.
     pub fn new(network: CondensationNetwork) -> Self {
-        Self { network: Arc::new(network) }
+        Self { network: Arc::new(network), model: TrainedModel::default() }
+    }
+
+    /// The step with the [trained](CondensationNetwork::trained) network, and for device `onnx` with the model of the same
+    /// numbers.
+    ///
+    /// # Errors
+    /// [`ModelError`] if the device is `onnx`, and cannot load the model.
+    pub fn trained(device: &dyn Device) -> Result<Self, ModelError> {
+        let port = |name, channels| Port::new::<f32>(name, Order::RowFeature, &[channels, ROWS, COLUMNS]);
+        let signature =
+            Signature { inputs: vec![port("cells", INPUTS)], outputs: vec![port("condensation", OUTPUTS)] };
+        let bytes = include_bytes!("../../models/condensation.onnx");
+        let model = TrainedModel::load("condensation", bytes, signature, device)?;
+        Ok(Self { model, ..Self::new(CondensationNetwork::trained()) })
+    }
+
+    /// Which model it runs, and what that took until now; `None` if there is none.
+    pub fn model(&self) -> Option<ModelReport> {
+        self.model.report()
     }
 }
 
@@ -45,6 +72,18 @@ impl Step for CondensationStep {
 
     fn on_host(&self, events: Vec<Arc<CellGrid>>) -> Result<Vec<CondensationGrid>> {
         Ok(events.iter().map(|grid| self.network.evaluate(grid)).collect())
+    }
+
+    fn on_onnx(&self, events: Vec<Arc<CellGrid>>, lane: LaneId) -> Result<Vec<CondensationGrid>> {
+        let cells = || {
+            let grids: Vec<&[f32]> = events.iter().map(|grid| &grid.0[..]).collect();
+            Ok(Block::new(Order::RowFeature, events.len(), INPUTS * BLOCKS, grids.concat()).into())
+        };
+        let Some(outputs) = self.model.run(lane, cells) else { return self.on_host(events) };
+        let outputs = outputs?;
+        let (grids, _) =
+            outputs.get::<f32>(0).context("no grids")?.values().as_chunks::<{ OUTPUTS * BLOCKS }>();
+        Ok(grids.iter().map(|grid| CondensationGrid(grid.to_vec())).collect())
     }
 }
 

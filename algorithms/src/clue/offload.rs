@@ -126,16 +126,16 @@ impl Step for ClueStep {
     }
 
     fn rows(&self, input: &CluePoints) -> usize {
-        input.points.len()
+        input.len()
     }
 
     fn bytes(&self, input: &CluePoints) -> usize {
-        size_of::<[f32; 3]>() * input.points.len() + size_of_val(input.events.as_slice())
+        size_of::<[f32; 3]>() * input.len() + size_of_val(input.events.as_slice())
     }
 
     /// All points are outliers.
     fn placeholder(&self, input: &CluePoints) -> Option<ClueResult> {
-        let mut result = ClueResult::with_len(input.points.len());
+        let mut result = ClueResult::with_len(input.len());
         let (.., nearest_higher, _, cluster) = result.columns_mut();
         nearest_higher.fill(-1);
         cluster.fill(-1);
@@ -143,7 +143,12 @@ impl Step for ClueStep {
     }
 
     fn on_host(&self, input: CluePoints) -> Result<ClueResult> {
-        Ok(clusterize(&self.config, &input.points, &input.events)?)
+        Ok(clusterize(&self.config, &input.joined(), &input.events)?)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self) -> Option<&dyn asynchrotron_devices::cuda::CudaBody<CluePoints, ClueResult>> {
+        Some(self)
     }
 }
 
@@ -171,14 +176,9 @@ impl BatchStep for ClueStep {
     }
 
     fn pack(&self, requests: &[&ClueRequest], _rows: usize) -> (CluePoints, Offsets) {
-        let input = match requests {
-            [only] => CluePoints::single(only.0.clone()),
-            many => {
-                let events: Vec<&Points> = many.iter().map(|request| &*request.0).collect();
-                let (points, events) = Points::concat(&events);
-                CluePoints { points: Arc::new(points), events }
-            }
-        };
+        let points: Vec<_> = requests.iter().map(|request| request.0.clone()).collect();
+        let events = Offsets::from_counts(points.iter().map(|event| event.len()));
+        let input = CluePoints { points, events };
         let parts = input.events.clone();
         (input, parts)
     }
@@ -191,8 +191,8 @@ impl BatchStep for ClueStep {
 /// The points of one or many events, shared with whoever else reads them.
 #[derive(Clone, Debug)]
 pub struct CluePoints {
-    /// The points, event after event.
-    pub points: Arc<Points>,
+    /// The points, event after event, in any number of pieces: they are put side by side where they are computed.
+    pub points: Vec<Arc<Points>>,
     /// Which points belong to which event.
     pub events: Offsets,
 }
@@ -201,7 +201,25 @@ impl CluePoints {
     /// The points of one event.
     pub fn single(points: Arc<Points>) -> Self {
         let events = Offsets::single(points.len());
-        Self { points, events }
+        Self { points: vec![points], events }
+    }
+
+    /// The number of points.
+    pub fn len(&self) -> usize {
+        self.points.iter().map(|points| points.len()).sum()
+    }
+
+    /// Whether there are no points.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All points in one piece; a copy unless they are.
+    pub fn joined(&self) -> Arc<Points> {
+        match self.points.as_slice() {
+            [only] => only.clone(),
+            many => Arc::new(Points::concat(&many.iter().map(|points| &**points).collect::<Vec<_>>()).0),
+        }
     }
 }
 
@@ -226,7 +244,7 @@ mod tests {
         let step = ClueStep::new(config()).unwrap();
         let events = [points(&[0.0, 0.5, 9.0]), points(&[]), points(&[0.2, 0.4, 0.6, 5.0, 5.5])];
         let (together, offsets) = Points::concat(&events.each_ref());
-        let input = CluePoints { points: Arc::new(together), events: offsets.clone() };
+        let input = CluePoints { points: vec![Arc::new(together)], events: offsets.clone() };
         assert_eq!((step.rows(&input), step.bytes(&input)), (8, 8 * 12 + 4 * 4));
         let together = step.on_host(input).unwrap().split(&offsets);
         for (event, together) in events.into_iter().zip(together) {

@@ -1,6 +1,8 @@
-use super::{Features, Scores, TauNetwork};
-use asynchrotron::Result;
-use asynchrotron_devices::{BatchStep, Columns, Offsets, Step};
+use super::{Features, Score, Scores, TauNetwork};
+use crate::trained_model::TrainedModel;
+use asynchrotron::{Result, anyhow::Context as _};
+use asynchrotron_devices::inference::{Block, ModelError, ModelReport, Order, Port, Signature};
+use asynchrotron_devices::{BatchStep, Columns, Device, LaneId, Offsets, Step};
 use std::sync::Arc;
 
 /// What the τ tagger asks a device for: its network, over the clusters of one or many events.
@@ -11,15 +13,39 @@ use std::sync::Arc;
 /// | [`Scores`] | device → host | 8 | |
 ///
 /// On the host nothing is copied for one event.
+///
+/// | device | runs |
+/// |---|---|
+/// | `onnx` | `models/tau.onnx`, if it was [loaded](Self::trained) |
+/// | any other | [`TauNetwork`] |
 #[derive(Clone, Debug)]
 pub struct TauStep {
     network: Arc<TauNetwork>,
+    model: TrainedModel,
 }
 
 impl TauStep {
-    /// The step with this network.
+    /// The step with this network, on any device.
     pub fn new(network: TauNetwork) -> Self {
-        Self { network: Arc::new(network) }
+        Self { network: Arc::new(network), model: TrainedModel::default() }
+    }
+
+    /// The step with the [trained](TauNetwork::trained) network, and for device `onnx` with the model of the same numbers.
+    ///
+    /// # Errors
+    /// [`ModelError`] if the device is `onnx`, and cannot load the model.
+    pub fn trained(device: &dyn Device) -> Result<Self, ModelError> {
+        let signature = Signature {
+            inputs: vec![Port::new::<f32>("features", Order::FeatureRow, &[Features::SCHEMA.len()])],
+            outputs: vec![Port::new::<f32>("scores", Order::RowFeature, &[Scores::SCHEMA.len()])],
+        };
+        let model = TrainedModel::load("tau", include_bytes!("../../models/tau.onnx"), signature, device)?;
+        Ok(Self { model, ..Self::new(TauNetwork::trained()) })
+    }
+
+    /// Which model it runs, and what that took until now; `None` if there is none.
+    pub fn model(&self) -> Option<ModelReport> {
+        self.model.report()
     }
 }
 
@@ -46,6 +72,21 @@ impl Step for TauStep {
 
     fn on_host(&self, features: Arc<Features>) -> Result<Scores> {
         Ok(self.network.evaluate(&features))
+    }
+
+    fn on_onnx(&self, features: Arc<Features>, lane: LaneId) -> Result<Scores> {
+        let rows = features.len();
+        let columns = || match Block::<f32>::lent(features.clone()) {
+            Ok(packed) => Ok(packed.into()),
+            Err(_) => {
+                let all: Vec<usize> = (0..Features::SCHEMA.len()).collect();
+                Ok(Block::<f32>::pack(&[&*features], &all, Order::FeatureRow, rows).into())
+            }
+        };
+        let Some(outputs) = self.model.run(lane, columns) else { return self.on_host(features) };
+        let outputs = outputs?;
+        let (rows, _) = outputs.get::<f32>(0).context("no scores")?.values().as_chunks::<2>();
+        Ok(rows.iter().map(|&[tau, log_pt_ratio]| Score { tau, log_pt_ratio }).collect())
     }
 }
 

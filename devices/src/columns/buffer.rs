@@ -1,12 +1,20 @@
 use super::{Element, Layout};
 use aligned_vec::{AVec, ConstAlign, avec};
 
-/// Plain memory: owned, zeroed when made, aligned to 128 bytes, moved in and out of collections and devices.
+/// Plain memory: owned, aligned to 128 bytes, moved in and out of collections and devices.
 ///
-/// This is the seam for other kinds of memory: pinned and device forms keep the same `Layout` and replace the buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// It is the process's own, or pinned memory that a GPU has written, which goes back to its pool when dropped; clones are
+/// always the process's own.
+#[derive(Debug)]
 pub struct Buffer {
-    bytes: AVec<u8, ConstAlign<{ Buffer::ALIGNMENT }>>,
+    memory: Memory,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Own(AVec<u8, ConstAlign<{ Buffer::ALIGNMENT }>>),
+    #[cfg(feature = "cuda")]
+    Pinned(crate::cuda::PinnedBytes),
 }
 
 impl Buffer {
@@ -16,27 +24,37 @@ impl Buffer {
 
     /// `len` bytes of zero.
     pub fn zeroed(len: usize) -> Self {
-        Self { bytes: avec![[{ Buffer::ALIGNMENT }] | 0u8; len] }
+        Self { memory: Memory::Own(avec![[{ Buffer::ALIGNMENT }] | 0u8; len]) }
     }
 
     /// The number of bytes.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.as_bytes().len()
     }
 
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.as_bytes().is_empty()
     }
 
     /// The bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        match &self.memory {
+            Memory::Own(bytes) => bytes,
+            #[cfg(feature = "cuda")]
+            Memory::Pinned(bytes) => bytes,
+        }
     }
 
     /// The bytes, to be overwritten.
+    #[inline]
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        match &mut self.memory {
+            Memory::Own(bytes) => bytes,
+            #[cfg(feature = "cuda")]
+            Memory::Pinned(bytes) => bytes,
+        }
     }
 
     /// Column `index` of a collection with this layout.
@@ -44,7 +62,7 @@ impl Buffer {
     /// # Panics
     /// If the column does not exist, is not of type `T` in size or alignment, or lies beyond the buffer.
     pub fn column<T: Element>(&self, layout: Layout, index: usize) -> &[T] {
-        bytemuck::cast_slice(&self.bytes[layout.range(index)])
+        bytemuck::cast_slice(&self.as_bytes()[layout.range(index)])
     }
 
     /// Mutable access to column `index`.
@@ -52,7 +70,28 @@ impl Buffer {
     /// # Panics
     /// As [`column`](Self::column).
     pub fn column_mut<T: Element>(&mut self, layout: Layout, index: usize) -> &mut [T] {
-        bytemuck::cast_slice_mut(&mut self.bytes[layout.range(index)])
+        bytemuck::cast_slice_mut(&mut self.as_bytes_mut()[layout.range(index)])
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        Self { memory: Memory::Own(AVec::from_slice(Self::ALIGNMENT, self.as_bytes())) }
+    }
+}
+
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Buffer {}
+
+#[cfg(feature = "cuda")]
+impl From<crate::cuda::PinnedBytes> for Buffer {
+    fn from(bytes: crate::cuda::PinnedBytes) -> Self {
+        Self { memory: Memory::Pinned(bytes) }
     }
 }
 

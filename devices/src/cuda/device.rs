@@ -175,6 +175,7 @@ impl Gpu {
         };
         let enqueued = job.enqueue(&mut work);
         let held = work.into_held();
+        let schedule = self.engine.schedule(&job, self.hang_after);
         // What was enqueued before something failed may still use the buffers.
         let recorded = self.shared.driver.record(event, stream);
         let fault = match (enqueued, recorded) {
@@ -191,7 +192,7 @@ impl Gpu {
             job: Some(job),
             held,
             lane,
-            due_ns: self.engine.now_ns().saturating_add(self.hang_after.as_nanos() as u64),
+            schedule,
             hang_after: self.hang_after,
             called_back: None,
             entered,

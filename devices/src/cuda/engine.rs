@@ -23,9 +23,10 @@ use asynchrotron::harvest::{self, Harvest, Registered};
 use asynchrotron_sync::{Drive, LanePool, Point, Points};
 
 use super::Fault;
-use super::flight::Flight;
-use crate::LaneId;
+use super::expectation::Expectations;
+use super::flight::{Flight, Schedule};
 use crate::drivers::{Drivers, Errand};
+use crate::{Job, LaneId};
 
 /// How the ends of submissions are learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,11 +82,16 @@ struct Core {
     spinning: AtomicBool,
     /// How long it does.
     spin: Duration,
+    expectations: Arc<Expectations>,
+    /// Whether a worker is asking in passing. One at a time is enough.
+    asking: AtomicBool,
     asked_by_workers: bool,
 }
 
 /// How long the driver thread stands by, or lingers, before it looks again.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
+/// Shorter pauses are not slept: the system's timers and wake-ups are not that precise.
+const NAP_MIN: Duration = Duration::from_micros(60);
 /// How often it finds nothing before it sleeps until something is armed. Being woken costs whoever arms some microseconds.
 const LINGER_LOOKS: u32 = 10;
 
@@ -107,6 +113,8 @@ impl Engine {
             origin: Instant::now(),
             spinning: AtomicBool::new(false),
             spin,
+            expectations: Arc::new(Expectations::new()),
+            asking: AtomicBool::new(false),
             asked_by_workers,
         });
         if matches!(waiting, Waiting::Ask | Waiting::CallBack) {
@@ -117,16 +125,19 @@ impl Engine {
         Ok(Self { waiting, core, threads: Drivers::new("cuda waiting", lanes), _registered: registered })
     }
 
-    /// The engine's time.
-    pub(super) fn now_ns(&self) -> u64 {
-        self.core.now_ns()
+    /// When a submission that is enqueued now is to be asked for.
+    pub(super) fn schedule(&self, job: &Job, hang_after: Duration) -> Schedule {
+        Schedule::new(&self.core.expectations, self.core.origin, job, hang_after)
     }
 
     /// Sees a flight to its end.
     pub(super) fn watch(&self, mut flight: Flight) {
         let lane = flight.lane.0;
         match self.waiting {
-            Waiting::Ask => self.core.points.arm(lane, flight),
+            Waiting::Ask => {
+                self.core.expectations.expect(flight.schedule.ask_ns);
+                self.core.points.arm(lane, flight);
+            }
             Waiting::Thread => self.threads.send(lane, Landing(flight)),
             Waiting::Block => Landing(flight).run(),
             Waiting::CallBack => {
@@ -175,7 +186,14 @@ impl Core {
     }
 
     fn ask(&self) -> usize {
-        self.points.harvest(self.now_ns()).ended
+        let now_ns = self.now_ns();
+        self.expectations.begin(now_ns);
+        self.points.harvest(now_ns).ended
+    }
+
+    /// How long it is not worth asking.
+    fn quiet_for(&self) -> Duration {
+        Duration::from_nanos(self.expectations.soonest_ns().saturating_sub(self.now_ns()))
     }
 
     /// The driver thread.
@@ -184,64 +202,83 @@ impl Core {
         while let Drive::Ask = self.points.wait_armed() {
             let mut quiet_looks = 0;
             let mut asked = self.points.harvests();
-            let mut found = Instant::now();
             while quiet_looks < LINGER_LOOKS {
                 if self.points.outstanding() == 0 {
+                    // Whoever arms next need not wake this thread.
                     quiet_looks += 1;
-                    thread::sleep(LOOK_EVERY);
+                    self.points.rest(LOOK_EVERY);
                     asked = self.points.harvests();
-                    found = Instant::now();
                     continue;
                 }
                 quiet_looks = 0;
                 if !self.asked_by_workers {
                     self.ask();
                     self.points.park(Duration::from_millis(1));
-                    continue;
-                }
-                if self.points.harvests() != asked {
+                } else if self.points.harvests() != asked {
                     // Workers do it; they call when they are about to sleep.
                     asked = self.points.harvests();
                     self.points.park(LOOK_EVERY);
-                    found = Instant::now();
-                    continue;
-                }
-                if self.ask() > 0 {
-                    found = Instant::now();
-                }
-                asked = self.points.harvests();
-                match found.elapsed().as_micros() {
-                    // Where there are few cores, a thread that spins takes one from the workers.
-                    0..50 if cores > 4 => std::hint::spin_loop(),
-                    0..200 => thread::yield_now(),
-                    // As precise as the system's timers are; longer waits deserve less.
-                    micros => self.points.park(Duration::from_micros((micros as u64 / 10).clamp(20, 500))),
+                } else {
+                    self.pause(self.quiet_for(), cores);
+                    self.ask();
+                    asked = self.points.harvests();
                 }
             }
+        }
+    }
+
+    /// Lets time pass, on the driver thread: asleep as far as the system's timers are precise enough.
+    fn pause(&self, quiet: Duration, cores: usize) {
+        if quiet > NAP_MIN {
+            self.points.park(quiet - NAP_MIN / 2);
+        } else if cores > 4 {
+            let begin = Instant::now();
+            while begin.elapsed() < quiet {
+                std::hint::spin_loop();
+            }
+        } else {
+            // Where there are few cores, a thread that spins takes one from the workers.
+            thread::yield_now();
         }
     }
 }
 
 impl Harvest for Core {
+    /// Costs a load where nothing is outstanding, and a look at the clock where nothing is expected yet.
     fn harvest(&self) -> usize {
-        // Nothing outstanding costs one load.
-        if self.points.outstanding() == 0 { 0 } else { self.ask() }
+        let idle = self.points.outstanding() == 0 || self.now_ns() < self.expectations.soonest_ns();
+        if idle || self.asking.swap(true, Ordering::Relaxed) {
+            return 0;
+        }
+        let ended = self.ask();
+        self.asking.store(false, Ordering::Relaxed);
+        ended
     }
 
     /// A worker that has nothing to do asks for a while: if that finds something, it saves the way through another thread.
     fn harvest_idle(&self) -> usize {
-        if self.points.outstanding() == 0 || self.spinning.swap(true, Ordering::Relaxed) {
+        if self.points.outstanding() == 0 {
             return 0;
         }
-        let begin = Instant::now();
-        let mut ended = self.ask();
-        while ended == 0 && self.points.outstanding() > 0 && begin.elapsed() < self.spin {
-            std::hint::spin_loop();
-            ended = self.ask();
-        }
-        self.spinning.store(false, Ordering::Relaxed);
-        if self.points.outstanding() > 0 && ended == 0 {
-            self.points.call();
+        let mut ended = 0;
+        if !self.spinning.swap(true, Ordering::Relaxed) {
+            let begin = Instant::now();
+            while ended == 0
+                && self.points.outstanding() > 0
+                && begin.elapsed() < self.spin
+                && self.quiet_for() < self.spin
+            {
+                if self.quiet_for().is_zero() {
+                    ended = self.ask();
+                } else {
+                    std::hint::spin_loop();
+                }
+            }
+            self.spinning.store(false, Ordering::Relaxed);
+            if ended == 0 && self.points.outstanding() > 0 {
+                // This worker was the one that asked.
+                self.points.call();
+            }
         }
         ended
     }

@@ -4,13 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use asynchrotron::time::Hold;
 use asynchrotron_sync::{Lane, Point};
 
 use super::driver::CudaEvent;
 use super::engine::{Retirement, asks_flags_only};
+use super::expectation::Expectations;
 use super::memory::Landed;
 use super::shared::Shared;
 use super::work::Held;
@@ -30,13 +31,47 @@ pub(super) struct Flight {
     pub(super) job: Option<Job>,
     pub(super) held: Held,
     pub(super) lane: Lane<LaneId>,
-    /// When it counts as hung, in the engine's time.
-    pub(super) due_ns: u64,
+    pub(super) schedule: Schedule,
     pub(super) hang_after: Duration,
     /// Set by the driver's callback, where that is how ends are learnt.
     pub(super) called_back: Option<Arc<AtomicBool>>,
     pub(super) entered: Entered,
     pub(super) hold: Hold,
+}
+
+/// When a flight is asked for, in the engine's time.
+pub(super) struct Schedule {
+    pub(super) expectations: Arc<Expectations>,
+    pub(super) origin: Instant,
+    pub(super) place: usize,
+    pub(super) armed_ns: u64,
+    pub(super) ask_ns: u64,
+    /// When it counts as hung.
+    pub(super) due_ns: u64,
+}
+
+impl Schedule {
+    pub(super) fn new(
+        expectations: &Arc<Expectations>,
+        origin: Instant,
+        job: &Job,
+        hang_after: Duration,
+    ) -> Self {
+        let place = Expectations::place(job.step(), job.rows());
+        let armed_ns = origin.elapsed().as_nanos() as u64;
+        Self {
+            expectations: expectations.clone(),
+            origin,
+            place,
+            armed_ns,
+            ask_ns: expectations.first_ask_ns(place, armed_ns),
+            due_ns: armed_ns.saturating_add(hang_after.as_nanos() as u64),
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
 }
 
 impl Point for Flight {
@@ -51,9 +86,22 @@ impl Point for Flight {
                 return Poll::Pending;
             }
         }
+        let schedule = &mut self.schedule;
+        let now_ns = schedule.now_ns();
+        if now_ns < schedule.ask_ns {
+            schedule.expectations.expect(schedule.ask_ns);
+            return Poll::Pending;
+        }
         match self.shared.driver.is_reached(self.event) {
-            Ok(true) => Poll::Ready(Ok(())),
-            Ok(false) => Poll::Pending,
+            Ok(true) => {
+                schedule.expectations.learn(schedule.place, now_ns - schedule.armed_ns);
+                Poll::Ready(Ok(()))
+            }
+            Ok(false) => {
+                schedule.ask_ns = Expectations::next_ask_ns(schedule.armed_ns, now_ns);
+                schedule.expectations.expect(schedule.ask_ns);
+                Poll::Pending
+            }
             Err(fault) => Poll::Ready(Err(fault)),
         }
     }
@@ -105,7 +153,7 @@ impl Point for Flight {
     }
 
     fn due_ns(&self) -> Option<u64> {
-        Some(self.due_ns)
+        Some(self.schedule.due_ns)
     }
 
     fn is_fatal(fault: &Fault) -> bool {

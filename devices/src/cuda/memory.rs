@@ -156,6 +156,44 @@ impl<T: Pod> Download<T> {
     }
 }
 
+impl Download<u8> {
+    /// The bytes themselves, without a copy.
+    pub fn into_bytes(self, _landed: &Landed) -> PinnedBytes {
+        PinnedBytes { block: self.block, len: self.len }
+    }
+}
+
+/// Pinned memory of the host that a GPU has written; goes back to its pool when dropped.
+pub struct PinnedBytes {
+    /// Whoever else keeps it only waits for the end of the submission, which has come.
+    block: Arc<Block>,
+    len: usize,
+}
+
+impl Deref for PinnedBytes {
+    type Target = [u8];
+
+    #[allow(unsafe_code)]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as in `Download`, which was used up to make this: nobody else has a view of it.
+        unsafe { std::slice::from_raw_parts(self.block.address() as *const u8, self.len) }
+    }
+}
+
+impl DerefMut for PinnedBytes {
+    #[allow(unsafe_code)]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.block.address() as *mut u8, self.len) }
+    }
+}
+
+impl fmt::Debug for PinnedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PinnedBytes({})", self.len)
+    }
+}
+
 impl<T> fmt::Debug for Download<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Download({} elements)", self.len)

@@ -151,6 +151,11 @@ impl Blocks {
         &self.0
     }
 
+    /// The blocks themselves.
+    pub fn into_vec(self) -> Vec<AnyBlock> {
+        self.0
+    }
+
     /// The block of this index, if it exists and holds numbers of this type.
     pub fn get<T: BlockElement>(&self, index: usize) -> Option<&Block<T>> {
         self.0.get(index)?.get()

@@ -125,11 +125,29 @@ impl<T: BlockElement> Block<T> {
     where
         T: Element,
     {
+        Self::pack_within(Vec::new(), parts, columns, order, rows)
+    }
+
+    /// The same in memory that [another block](Self::into_values) had before, as far as that is enough: blocks of many megabytes
+    /// are otherwise new pages of the system each time, which costs more than to fill them.
+    ///
+    /// # Panics
+    /// As [`pack`](Self::pack).
+    pub fn pack_within<C: Columns>(
+        memory: Vec<T>,
+        parts: &[&C],
+        columns: &[usize],
+        order: Order,
+        rows: usize,
+    ) -> Self
+    where
+        T: Element,
+    {
         for &index in columns {
             let column = C::SCHEMA[index];
             assert_eq!(column.element, T::TYPE, "the type of column {}", column.name);
         }
-        let mut packing = Packing::new(order, rows, columns.len());
+        let mut packing = Packing::within(memory, order, rows, columns.len());
         let mut ranges = Vec::with_capacity(C::SCHEMA.len());
         for part in parts {
             ranges.clear();

@@ -1,4 +1,7 @@
 //! [`Packing`]: a block that is being filled, part by part.
+//!
+//! Memory that was used before is not cleared first, only what padding is left of it: to write a large block twice costs more than
+//! to fill it.
 
 use super::{Block, BlockElement, Order};
 
@@ -17,7 +20,17 @@ pub(super) struct Packing<T> {
 
 impl<T: BlockElement> Packing<T> {
     pub(super) fn new(order: Order, rows: usize, features: usize) -> Self {
-        Self { order, rows, features, values: vec![T::default(); rows * features], filled: 0 }
+        Self::within(Vec::new(), order, rows, features)
+    }
+
+    /// In this memory, whatever it holds.
+    pub(super) fn within(mut values: Vec<T>, order: Order, rows: usize, features: usize) -> Self {
+        let count = rows * features;
+        if values.capacity() < count {
+            values = vec![T::default(); count]; // which the system has cleared, if it is large
+        }
+        values.resize(count, T::default());
+        Self { order, rows, features, values, filled: 0 }
     }
 
     /// The place of the next rows.
@@ -75,7 +88,15 @@ impl<T: BlockElement> Packing<T> {
         }
     }
 
-    pub(super) fn into_block(self) -> Block<T> {
+    pub(super) fn into_block(mut self) -> Block<T> {
+        match self.order {
+            Order::RowFeature => self.values[self.filled * self.features..].fill(T::default()),
+            Order::FeatureRow if self.filled < self.rows => {
+                let columns = self.values.chunks_exact_mut(self.rows);
+                columns.for_each(|column| column[self.filled..].fill(T::default()));
+            }
+            Order::FeatureRow => {}
+        }
         Block::new(self.order, self.rows, self.features, self.values)
     }
 }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::ModelSource;
 use super::ports::signature;
 use super::session::LaneSession;
-use super::{ModelReport, ModelSource};
-use crate::inference::{Blocks, ModelError, Port, Signature};
+use crate::inference::{Blocks, ModelError, ModelReport, Port, Signature};
 use crate::{Device, LaneId};
 
 /// How a model is loaded.

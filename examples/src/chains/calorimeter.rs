@@ -12,9 +12,10 @@ use asynchrotron_algorithms::calorimeter::{Cells, Clustering, Quality};
 
 use self::choices::{Choices, PARAMETERS};
 use self::steps::{decoded, generated, reconstruct_cells, reconstruct_clusters};
-use super::{Generator as GeneratorRecipe, Recipe};
+use super::{Generator as GeneratorRecipe, Recipe, provenance};
 use crate::io::{EventsParquet, LabelledCells, ParquetSink, Readout, cell_rows, cluster_rows, event_rows};
 use crate::job::{Built, Job};
+use crate::models::Models;
 use crate::options::Settings;
 
 pub(crate) const RECIPE: Recipe = Recipe {
@@ -58,7 +59,8 @@ fn build(settings: &Settings) -> Result<Built> {
         None => generated(&mut chain, settings.seed()),
     };
     let cells = reconstruct_cells(&mut chain, readout, &choices);
-    let clusters = reconstruct_clusters(&mut chain, cells, &choices, settings)?;
+    let mut models = Models::default();
+    let clusters = reconstruct_clusters(&mut chain, cells, &choices, settings, &mut models)?;
 
     let seen = Arc::new(Mutex::new(Seen::default()));
     let counted = seen.clone();
@@ -86,24 +88,17 @@ fn build(settings: &Settings) -> Result<Built> {
     });
     let mut drafts = Vec::new();
     if let Some(path) = settings.output() {
-        let (sink, draft) = ParquetSink::create(&path, cluster_rows, &provenance(settings))?;
+        let (sink, draft) =
+            ParquetSink::create(&path, cluster_rows, &provenance(RECIPE.name, settings, &models))?;
         chain.sink("write", clusters, sink);
         drafts.push(draft);
     }
     Ok(Built {
         chain,
         drafts,
+        models,
         summary: Box::new(move || summary(&seen.lock().unwrap_or_else(PoisonError::into_inner))),
     })
-}
-
-fn provenance(settings: &Settings) -> [(&'static str, String); 4] {
-    [
-        ("chain", RECIPE.name.into()),
-        ("version", env!("CARGO_PKG_VERSION").into()),
-        ("configuration", settings.provenance()),
-        ("seed", settings.seed().to_string()),
-    ]
 }
 
 fn summary(seen: &Seen) -> String {
@@ -142,7 +137,7 @@ fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
     ];
     let (sink, draft) = ParquetSink::create(path, event_rows, &provenance)?;
     chain.sink("write", readout, sink);
-    let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
+    let built = Built::writing(chain, draft);
     Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }
 
@@ -166,6 +161,6 @@ fn generate_cells(events: u64, seed: u64, path: &Path) -> Result<Job> {
     ];
     let (sink, draft) = ParquetSink::create(path, cell_rows, &provenance)?;
     chain.sink("write", labelled, sink);
-    let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
+    let built = Built::writing(chain, draft);
     Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }

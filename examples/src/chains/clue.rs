@@ -13,6 +13,7 @@ use crate::device;
 use crate::error::usage;
 use crate::io::{ClueCsv, PointsCsv};
 use crate::job::{Built, Job};
+use crate::models::Models;
 use crate::options::{Kind, Parameter, Settings, Values};
 
 pub(crate) const RECIPE: Recipe = Recipe {
@@ -97,7 +98,7 @@ fn build(settings: &Settings) -> Result<Built> {
         let Counts { points, clusters, outliers } = *counts.lock().unwrap_or_else(PoisonError::into_inner);
         format!("{clusters} clusters (one seed each) and {outliers} outliers among {points} points\n")
     };
-    Ok(Built { chain, drafts, summary: Box::new(summary) })
+    Ok(Built { chain, drafts, models: Models::default(), summary: Box::new(summary) })
 }
 
 fn job(settings: &Settings) -> Result<Job> {

@@ -8,6 +8,7 @@ use asynchrotron::Result;
 
 use crate::error::unknown;
 use crate::job::{Built, Job};
+use crate::models::Models;
 use crate::options::{Parameter, Settings};
 
 /// A chain that can be named on the command line.
@@ -46,6 +47,17 @@ pub(crate) const GENERATORS: &[Generator] = &[
     scouting::GENERATOR,
     scouting::FEATURES_GENERATOR,
 ];
+
+/// What a result comes from: to be kept with it.
+fn provenance(chain: &str, settings: &Settings, models: &Models) -> Vec<(String, String)> {
+    let own = [
+        ("chain", chain.into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("configuration", settings.provenance()),
+        ("seed", settings.seed().to_string()),
+    ];
+    own.map(|(key, value)| (key.into(), value)).into_iter().chain(models.provenance()).collect()
+}
 
 pub(crate) fn find_recipe(name: &str) -> Result<&'static Recipe> {
     let names: Vec<&str> = RECIPES.iter().map(|recipe| recipe.name).collect();

@@ -14,9 +14,11 @@ use self::steps::{
     assessed, cut_scores, extracted_features, generated, network_scores, reconstruct_clusters, selected_taus,
     unpacked,
 };
-use super::{Generator as GeneratorRecipe, Recipe};
+use super::{Generator as GeneratorRecipe, Recipe, provenance};
+use crate::device;
 use crate::io::{LabelledFeatures, ParquetSink, WordsFile, WordsSink, feature_rows, tau_rows};
 use crate::job::{Built, Job};
+use crate::models::Models;
 use crate::options::Settings;
 
 pub(crate) const RECIPE: Recipe = Recipe {
@@ -60,11 +62,13 @@ fn build(settings: &Settings) -> Result<Built> {
         None => generated(&mut chain, settings.seed()),
     };
     let crossing = unpacked(&mut chain, words);
-    let clusters = reconstruct_clusters(&mut chain, crossing, &choices, settings)?;
+    let device = device::select(settings)?;
+    let clusters = reconstruct_clusters(&mut chain, crossing, &choices, settings, &device)?;
     let features = extracted_features(&mut chain, crossing, clusters);
+    let mut models = Models::default();
     let cuts = cut_scores(&mut chain, features, choices.cuts);
     let network = match choices.tagger {
-        Tagger::Network => Some(network_scores(&mut chain, features, settings)?),
+        Tagger::Network => Some(network_scores(&mut chain, features, settings, &device, &mut models)?),
         Tagger::Cuts => None,
     };
     let taus = selected_taus(&mut chain, clusters, network.unwrap_or(cuts), choices.score_min);
@@ -85,24 +89,17 @@ fn build(settings: &Settings) -> Result<Built> {
     });
     let mut drafts = Vec::new();
     if let Some(path) = settings.output() {
-        let (sink, draft) = ParquetSink::create(&path, tau_rows, &provenance(settings))?;
+        let (sink, draft) =
+            ParquetSink::create(&path, tau_rows, &provenance(RECIPE.name, settings, &models))?;
         chain.sink("write", taus, sink);
         drafts.push(draft);
     }
     Ok(Built {
         chain,
         drafts,
+        models,
         summary: Box::new(move || summary(&seen.lock().unwrap_or_else(PoisonError::into_inner))),
     })
-}
-
-fn provenance(settings: &Settings) -> [(&'static str, String); 4] {
-    [
-        ("chain", RECIPE.name.into()),
-        ("version", env!("CARGO_PKG_VERSION").into()),
-        ("configuration", settings.provenance()),
-        ("seed", settings.seed().to_string()),
-    ]
 }
 
 fn summary(seen: &Seen) -> String {
@@ -136,7 +133,7 @@ fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
     let words = generated(&mut chain, seed);
     let (sink, draft) = WordsSink::create(path)?;
     chain.sink("write", words, sink);
-    let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
+    let built = Built::writing(chain, draft);
     Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }
 
@@ -147,7 +144,8 @@ fn generate_features(events: u64, seed: u64, path: &Path) -> Result<Job> {
     let mut chain = Chain::new("generate-scouting-features");
     let words = generated(&mut chain, seed);
     let crossing = unpacked(&mut chain, words);
-    let clusters = reconstruct_clusters(&mut chain, crossing, &choices, &settings)?;
+    let device = device::select(&settings)?;
+    let clusters = reconstruct_clusters(&mut chain, crossing, &choices, &settings, &device)?;
     let features = extracted_features(&mut chain, crossing, clusters);
     let labelled = chain.algorithm(
         "label",
@@ -165,6 +163,6 @@ fn generate_features(events: u64, seed: u64, path: &Path) -> Result<Job> {
     ];
     let (sink, draft) = ParquetSink::create(path, feature_rows, &provenance)?;
     chain.sink("write", labelled, sink);
-    let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
+    let built = Built::writing(chain, draft);
     Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }

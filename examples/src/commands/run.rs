@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             device.name()
         ));
     }
+    let models = job.models();
     let timeline = settings.trace().map(|path| Timeline::create(path, trace)).transpose()?;
     config.timeline = timeline.as_ref().map(Timeline::recorder);
     let (report, result) = conduct(job, config, settings.status())?;
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let interrupted = report.as_ref().is_some_and(|report| report.interrupted);
     if let Some(report) = report {
         let traced = traced.as_ref().ok().and_then(Option::as_ref).map_or(String::new(), ToString::to_string);
-        print(&format!("{}\n{traced}", report.to_string().trim_end()))?;
+        print(&format!("{}\n{models}{traced}", report.to_string().trim_end()))?;
     }
     print(&format!("\n{}", result?))?;
     // The job is what was asked for: a trace that is incomplete comes second.

@@ -1,5 +1,6 @@
 //! [`ParquetSink`]: products of events as rows of a Parquet file.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl<T> ParquetSink<T> {
     pub(crate) fn create(
         path: &Path,
         to_rows: ToRows<T>,
-        provenance: &[(&str, String)],
+        provenance: &[(impl Display, String)],
     ) -> Result<(Self, Draft)> {
         let (draft, file, seal) = Draft::create(path)?;
         let metadata =

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use asynchrotron::batch::BatchConfig;
+use asynchrotron::batch::{BatchConfig, BatchPolicy};
 use asynchrotron::time::Clock;
 use asynchrotron::timeline::{Level, TimelineConfig};
 use asynchrotron::{Config, OnError, Result, read_quarantine};
-use asynchrotron_devices::{Device, Devices, default_policy};
+use asynchrotron_devices::{Device, Devices, default_model_policy, default_policy};
 
 use super::arguments::{ParameterArguments, RunArguments};
 use super::file::ConfigFile;
@@ -204,8 +204,17 @@ impl Settings {
 
     /// How the requests of an algorithm form batches: its own parameter, `--batch`, or what suits the device.
     pub(crate) fn batches(&self, parameter: &str, device: &dyn Device) -> BatchConfig {
+        self.batches_or(parameter, default_policy(device))
+    }
+
+    /// The same for an algorithm that is a model.
+    pub(crate) fn model_batches(&self, parameter: &str, device: &dyn Device) -> BatchConfig {
+        self.batches_or(parameter, default_model_policy(device))
+    }
+
+    fn batches_or(&self, parameter: &str, default: BatchPolicy) -> BatchConfig {
         let chosen = self.parameters.text(parameter).or(self.general.text("batch"));
-        let policy = chosen.and_then(|text| text.parse().ok()).unwrap_or_else(|| default_policy(device));
+        let policy = chosen.and_then(|text| text.parse().ok()).unwrap_or(default);
         BatchConfig::default().with_policy(policy)
     }
 

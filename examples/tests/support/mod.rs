@@ -1,6 +1,7 @@
 //! Runs the command that was built, and reads what it wrote.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,6 +16,16 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Finished {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// The summary: what comes after the report's table.
     pub fn summary(&self) -> &str {
         self.stdout.rsplit("\n\n").next().unwrap_or_default()
@@ -78,12 +89,7 @@ impl Folder {
 
     /// Runs the command to its end.
     pub fn run(&self, arguments: &str) -> Finished {
-        let output = self.command(arguments).output().unwrap();
-        Finished {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Finished::of(&mut self.command(arguments))
     }
 }
 
@@ -101,4 +107,12 @@ pub fn parquet_rows(path: &Path) -> Vec<String> {
         }
     }
     rows
+}
+
+/// What a Parquet file says of where it comes from.
+pub fn key_values(path: &Path) -> BTreeMap<String, String> {
+    let file = std::fs::File::open(path).unwrap();
+    let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let pairs = builder.metadata().file_metadata().key_value_metadata().unwrap();
+    pairs.iter().map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect()
 }

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use super::super::library::one_line;
 use super::super::model::allowed_sizes;
 use super::super::ports::signature;
-use super::super::{ModelConfig, ModelReport, ModelSource};
+use super::super::{ModelConfig, ModelSource};
 use super::DeviceTensor;
 use super::bound::BoundSession;
 use crate::cuda::{CudaBody, Fault, Finish, LaneStream, Work};
-use crate::inference::{Blocks, ModelError, Signature};
+use crate::inference::{Blocks, ModelError, ModelReport, Signature};
 use crate::{Device, DeviceError, Step};
 
 /// A model on the lanes of GPUs: read once, with a session, and a copy of the weights, for each lane of each GPU.

@@ -2,7 +2,9 @@
 
 use bytemuck::{NoUninit, Pod};
 
-use crate::cuda::{DeviceSlice, Download, Fault, Landed, Work};
+use crate::Columns;
+use crate::columns::{Element, TensorError, dense_bytes};
+use crate::cuda::{DeviceColumns, DeviceSlice, Download, Fault, Landed, Work};
 use crate::inference::{AnyBlock, Block, BlockElement, BlockType, Port};
 
 /// A model's input or output in a GPU's memory: numbers of a known type, in the order that the model's [`Port`] says.
@@ -18,6 +20,17 @@ impl DeviceTensor {
     /// Bytes that are 0 or 1 as numbers of type `bool`.
     pub fn bools(bytes: DeviceSlice<u8>) -> Self {
         Self { element: BlockType::Bool, bytes }
+    }
+
+    /// All columns of a collection as `[feature][row]`, in place.
+    ///
+    /// # Errors
+    /// As [`Columns::tensor`]: the layout must be packed, and all columns of this type.
+    pub fn of_columns<T: BlockElement + Element, C: Columns>(
+        columns: &DeviceColumns<C>,
+    ) -> Result<Self, TensorError> {
+        let dense = dense_bytes::<T>(columns.layout())?;
+        Ok(Self { element: T::BLOCK_TYPE, bytes: columns.memory().part(0..dense) })
     }
 
     /// For so many rows, with whatever is in it.

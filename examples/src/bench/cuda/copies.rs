@@ -67,19 +67,17 @@ impl CudaBody<(), ()> for There {
     }
 }
 
-pub(super) fn run(_gpu: &Gpu) -> Result<Value> {
-    let mut cases = raw()?;
-    cases.extend(overlapping()?);
-    Ok(Value::Array(cases))
+pub(super) fn run(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
+    raw(tell)?;
+    overlapping(tell)
 }
 
 /// One copy at a time, through the driver alone.
-fn raw() -> Result<Vec<Value>> {
+fn raw(tell: &mut dyn FnMut(Value)) -> Result<()> {
     let device = open(CudaConfig::default())?;
     let driver = device.driver();
     driver.bind()?;
     let (stream, event) = (driver.create_stream()?, driver.create_event(false)?);
-    let mut cases = Vec::new();
     for bytes in [4 << 10, 64 << 10, 1 << 20, 16 << 20, 256 << 20] {
         let memory = driver.allocate(bytes, stream)?;
         let pinned = driver.pin(bytes)?;
@@ -105,7 +103,7 @@ fn raw() -> Result<Vec<Value>> {
         let (pinned_in, pinned_out) = (time(pinned, false)?, time(pinned, true)?);
         let pageable_in = time(paged, false)?;
         let gb = bytes as f64 / 1e9;
-        cases.push(json!({
+        tell(json!({
             "bytes": bytes, "pinned_in_gb_per_s": round(gb / pinned_in), "pinned_out_gb_per_s": round(gb / pinned_out),
             "pageable_in_gb_per_s": round(gb / pageable_in), "pinned_over_pageable": round(pageable_in / pinned_in),
         }));
@@ -113,12 +111,11 @@ fn raw() -> Result<Vec<Value>> {
         driver.unpin(pinned, bytes);
     }
     driver.destroy_event(event);
-    Ok(cases)
+    Ok(())
 }
 
 /// Submissions of a copy in, a kernel and a copy out, on several lanes.
-fn overlapping() -> Result<Vec<Value>> {
-    let mut cases = Vec::new();
+fn overlapping(tell: &mut dyn FnMut(Value)) -> Result<()> {
     let mut one_lane = f64::NAN;
     for lanes in [1, 2, 4, 8] {
         let device: Arc<dyn Device> = open(CudaConfig { lanes, ..CudaConfig::default() })?;
@@ -137,16 +134,16 @@ fn overlapping() -> Result<Vec<Value>> {
         let mut per_s = Vec::new();
         for _ in 0..3 {
             let config = Config { threads: 4, slots: 4 * lanes, warmup: 20, ..Config::default() };
-            let report = Scheduler::new(config).run(chain(), source::from_iter(0..320))?;
+            let report = Scheduler::new(config).run(chain(), source::from_iter(0..320_u64))?;
             per_s.push(report.events as f64 / report.elapsed.as_secs_f64());
         }
         let gb_per_s = median(&mut per_s) * (4 << 22) as f64 / 1e9;
         if lanes == 1 {
             one_lane = gb_per_s;
         }
-        cases.push(json!({
+        tell(json!({
             "lanes": lanes, "bytes": 4 << 22, "each_way_gb_per_s": round(gb_per_s), "over_one_lane": round(gb_per_s / one_lane),
         }));
     }
-    Ok(cases)
+    Ok(())
 }

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `waits` | awaited kernels per second and their latency, by strategy, beside the physical limit |
 //! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
+//! | `clue` | points per second on host and GPU |
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
 //! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
 
+mod clue;
 mod copies;
 mod graph;
 #[cfg(feature = "onnx")]
@@ -23,13 +25,14 @@ use serde_json::{Value, json};
 
 use super::machine::machine;
 
-/// One part: measures on a GPU opened with given settings.
-type Part = fn(&Gpu) -> Result<Value>;
+/// One part: measures, and tells of each case as soon as it knows.
+type Part = fn(&Gpu, &mut dyn FnMut(Value)) -> Result<()>;
 
 const PARTS: &[(&str, Part)] = &[
     ("waits", waits::run),
     ("graph", graph::run),
     ("copies", copies::run),
+    ("clue", clue::run),
     #[cfg(feature = "onnx")]
     ("models", models::run),
 ];
@@ -76,11 +79,17 @@ pub(super) fn run(json: bool) -> Result<()> {
         if chosen.as_ref().is_some_and(|chosen| !chosen.contains(name)) {
             continue;
         }
-        let found = part(&gpu)?;
+        let mut cases = Vec::new();
         if !json {
-            print_cases(name, &found);
+            println!("\n{name}");
         }
-        result[*name] = found;
+        part(&gpu, &mut |case| {
+            if !json {
+                print_case(&case);
+            }
+            cases.push(case);
+        })?;
+        result[*name] = Value::Array(cases);
     }
     if json {
         println!("{result:#}");
@@ -88,16 +97,13 @@ pub(super) fn run(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// A line for each case, with what it says.
-fn print_cases(name: &str, cases: &Value) {
-    println!("\n{name}");
-    for case in cases.as_array().into_iter().flatten() {
-        let fields = case.as_object().into_iter().flatten().map(|(key, value)| match value {
-            Value::String(text) => format!("{key} {text}"),
-            value => format!("{key} {value}"),
-        });
-        println!("  {}", fields.collect::<Vec<_>>().join("  "));
-    }
+/// What a case says, in one line.
+fn print_case(case: &Value) {
+    let fields = case.as_object().into_iter().flatten().map(|(key, value)| match value {
+        Value::String(text) => format!("{key} {text}"),
+        value => format!("{key} {value}"),
+    });
+    println!("  {}", fields.collect::<Vec<_>>().join("  "));
 }
 
 /// Three digits are what such a measurement is good for.

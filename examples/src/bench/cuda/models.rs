@@ -104,8 +104,7 @@ struct Host {
     request: Inputs,
 }
 
-pub(super) fn run(_gpu: &Gpu) -> Result<Value> {
-    let mut cases = Vec::new();
+pub(super) fn run(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     for (name, widths) in NETWORKS {
         let source = ModelSource::from_bytes(name, Mlp::random(widths, 1).to_onnx(Order::FeatureRow));
         let processor = OnnxDevice::open(OnnxConfig { lanes: 1, ..OnnxConfig::default() })?;
@@ -121,7 +120,7 @@ pub(super) fn run(_gpu: &Gpu) -> Result<Value> {
             let x = input(rows, widths[0]);
             let (us, expected) = on_processor(&reference, &x)?;
             let mut case = |way: &str, lanes: usize, us: f64, enqueue_us: f64, difference: f64| {
-                cases.push(json!({
+                tell(json!({
                     "model": name, "rows": rows, "way": way, "lanes": lanes, "us": round(us), "enqueue_us": round(enqueue_us),
                     "rows_per_s": round(rows as f64 * lanes as f64 / us * 1e6), "difference": difference,
                 }));
@@ -154,7 +153,7 @@ pub(super) fn run(_gpu: &Gpu) -> Result<Value> {
             }
         }
     }
-    Ok(Value::Array(cases))
+    Ok(())
 }
 
 /// Numbers between -2 and 2.

@@ -68,8 +68,8 @@ impl CudaBody<u32, ()> for Spin {
 /// What an event asks for: nothing.
 pub(super) struct Request;
 
-impl From<(Arc<u64>,)> for Request {
-    fn from(_: (Arc<u64>,)) -> Self {
+impl<T> From<(Arc<T>,)> for Request {
+    fn from(_: (Arc<T>,)) -> Self {
         Request
     }
 }

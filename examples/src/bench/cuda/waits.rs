@@ -37,8 +37,7 @@ struct Run {
     cores: f64,
 }
 
-pub(super) fn run(gpu: &Gpu) -> Result<Value> {
-    let mut cases = Vec::new();
+pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     for workers in WORKERS {
         for tasks in TASKS {
             for kernel_us in KERNELS_US {
@@ -62,7 +61,7 @@ pub(super) fn run(gpu: &Gpu) -> Result<Value> {
                     of_case.iter().map(|case| case.4 / case.1).fold(f64::INFINITY, f64::min);
                 let block_p50 = of_case.last().map_or(f64::NAN, |case| case.2);
                 for (name, waits_per_s, p50_us, p99_us, cores) in of_case {
-                    cases.push(json!({
+                    tell(json!({
                         "workers": workers, "tasks": tasks, "kernel_us": kernel_us, "way": name,
                         "waits_per_s": waits_per_s.round(), "of_limit": round(waits_per_s / limit),
                         "p50_us": round(p50_us), "p99_us": round(p99_us), "p50_over_block": round(p50_us / block_p50),
@@ -72,7 +71,7 @@ pub(super) fn run(gpu: &Gpu) -> Result<Value> {
             }
         }
     }
-    Ok(Value::Array(cases))
+    Ok(())
 }
 
 fn measure(gpu: &Gpu, waiting: Waiting, workers: usize, tasks: usize, kernel_us: f64) -> Result<Run> {

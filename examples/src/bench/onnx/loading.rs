@@ -13,7 +13,7 @@ use asynchrotron_devices::onnx::{ModelConfig, ModelSource, OnnxConfig, OnnxDevic
 use serde_json::{Value, json};
 
 use super::super::machine::median;
-use super::models::{CELLS, condensation};
+use super::models::{CELLS, CONDENSATION};
 use super::rounded;
 
 /// Widths of networks of 70 thousand to 60 million parameters.
@@ -77,8 +77,9 @@ pub(super) fn run() -> Result<Value> {
         measure(&format!("MLP {}", name.join("-")), parameters, &bytes, &x.into(), &folder, &device)
     });
     let cells = Block::new(Order::RowFeature, ROWS, CELLS, vec![0.5_f32; ROWS * CELLS]).into();
-    let parameters = condensation().len() / size_of::<f32>(); // but for names and the like
-    let network = || measure("CNN 2×30×36", parameters, &condensation, &cells, &folder, &device);
+    let parameters = CONDENSATION.len() / size_of::<f32>(); // but for names and the like
+    let bytes = || CONDENSATION.to_vec();
+    let network = || measure("condensation CNN", parameters, &bytes, &cells, &folder, &device);
     let cases = networks.chain(std::iter::once_with(network)).collect::<Result<Vec<_>>>();
     std::fs::remove_dir_all(&folder)?;
     Ok(json!({ "repeats": REPEATS, "rows": ROWS, "cases": cases? }))

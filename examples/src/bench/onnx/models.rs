@@ -1,9 +1,10 @@
-//! The models of the benchmark, with random weights.
+//! The models of the benchmark: networks with random weights, and the trained one for object condensation.
 
 use std::sync::Arc;
 
-use asynchrotron_devices::inference::{Block, Blocks, Mlp, Order, Port};
-use asynchrotron_devices::onnx::{Attribute, ModelDraft, ModelSource};
+use asynchrotron_algorithms::calorimeter::BLOCKS;
+use asynchrotron_devices::inference::{Block, Blocks, Mlp, Order};
+use asynchrotron_devices::onnx::ModelSource;
 
 /// A model, and what its rows are.
 pub(super) struct Model {
@@ -25,41 +26,19 @@ pub(super) fn models() -> Vec<Model> {
         network("MLP 10-64-64-1", &[10, 64, 64, 1]),
         network("MLP 64-512-512-512-1", &[64, 512, 512, 512, 1]),
         Model {
-            name: "CNN 2×30×36",
-            source: ModelSource::from_bytes("CNN 2×30×36", condensation()),
+            name: "condensation CNN",
+            source: ModelSource::from_bytes("condensation CNN", CONDENSATION),
             order: Order::RowFeature,
             features: CELLS,
         },
     ]
 }
 
-const HEIGHT: usize = 30;
-const WIDTH: usize = 36;
-/// The numbers of each row of [`condensation`].
-pub(super) const CELLS: usize = 2 * HEIGHT * WIDTH;
+/// The numbers of each row of [`CONDENSATION`].
+pub(super) const CELLS: usize = 2 * BLOCKS;
 
-/// The shape of a network for object condensation, with the input `cells`: images of energies and times, three convolutions of 3 × 3, and for each cell a
-/// charge, two coordinates and an energy.
-pub(super) fn condensation() -> Vec<u8> {
-    let image = |name, channels| Port::new::<f32>(name, Order::RowFeature, &[channels, HEIGHT, WIDTH]);
-    let mut draft = ModelDraft::new().input(&image("cells", 2));
-    let mut last = "cells".to_owned();
-    for (layer, [from, to, kernel]) in
-        [[2, 16, 3], [16, 32, 3], [32, 32, 3], [32, 4, 1]].into_iter().enumerate()
-    {
-        let [weights, sum, next] = ["w", "s", "a"].map(|kind| format!("{kind}{layer}"));
-        let random = Mlp::random(&[from * kernel * kernel, to], layer as u64);
-        draft = draft.weights(&weights, &[to, from, kernel, kernel], random.layers()[0].weights());
-        let pads = [kernel as i64 / 2; 4];
-        draft = draft.node("Conv", &[&last, &weights], &[&sum], &[("pads", Attribute::Ints(&pads))]);
-        draft = match kernel {
-            1 => draft.node("Identity", &[&sum], &["objects"], &[]),
-            _ => draft.node("Relu", &[&sum], &[&next], &[]),
-        };
-        last = next;
-    }
-    draft.output(&image("objects", 4)).into_bytes()
-}
+/// The network for object condensation: three convolutions of 3 × 3 and one of 1 × 1 on an image of 36 × 30 blocks.
+pub(super) const CONDENSATION: &[u8] = include_bytes!("../../../../algorithms/models/condensation.onnx");
 
 impl Model {
     /// What events of so many rows ask: some different ones, which are used in turn.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use asynchrotron::{Chain, Error, Handle, Result};
 use asynchrotron_algorithms::calorimeter::{
-    Calibration, CalorimeterEvent, CellGrid, Cells, Clustering, CondensationGrid, CondensationNetwork,
-    CondensationStep, Generator, GeneratorConfig, Geometry, Pulses, Waveforms, calibrate, cell_grid,
-    cell_points, clusterize_local_maxima, condense, find_pulses, measure_clusters,
+    Calibration, CalorimeterEvent, CellGrid, Cells, Clustering, CondensationGrid, CondensationStep,
+    Generator, GeneratorConfig, Geometry, Pulses, Waveforms, calibrate, cell_grid, cell_points,
+    clusterize_local_maxima, condense, find_pulses, measure_clusters,
 };
 use asynchrotron_algorithms::clue::{Clue, ClueResult};
 use asynchrotron_devices::OnDevice;
@@ -15,6 +15,7 @@ use super::choices::{Choices, Clusterizer};
 use crate::device;
 use crate::error::usage;
 use crate::io::{RawReadout, Readout};
+use crate::models::Models;
 use crate::options::Settings;
 
 fn generator(seed: u64) -> Generator {
@@ -69,6 +70,7 @@ pub(super) fn reconstruct_clusters(
     cells: Handle<Cells>,
     choices: &Choices,
     settings: &Settings,
+    models: &mut Models,
 ) -> Result<Handle<Clustering>> {
     let geometry = chain.conditions("geometry", Arc::new(detector().geometry().clone()));
     match choices.clusters {
@@ -88,7 +90,7 @@ pub(super) fn reconstruct_clusters(
                     Ok::<_, Error>(cell_grid(calibration.trigger_time_ns, &cells))
                 },
             );
-            let network = condensation_grid(chain, grid, settings)?;
+            let network = condensation_grid(chain, grid, settings, models)?;
             Ok(chain.algorithm(
                 "condense",
                 (geometry, cells, network),
@@ -120,14 +122,17 @@ pub(super) fn reconstruct_clusters(
     }
 }
 
-/// What the network says of each block. Another way to run it is another batcher of the same requests and replies.
+/// What the network says of each block, as the device computes it.
 fn condensation_grid(
     chain: &mut Chain,
     grid: Handle<CellGrid>,
     settings: &Settings,
+    models: &mut Models,
 ) -> Result<Handle<CondensationGrid>> {
     let device = device::select(settings)?;
-    let batches = settings.batches("condense-batch", &*device);
-    let network = OnDevice::batcher(CondensationStep::new(CondensationNetwork::trained()), device, batches);
+    let batches = settings.model_batches("condense-batch", &*device);
+    let network = OnDevice::batcher(CondensationStep::trained(&*device)?, device, batches);
+    let asked = network.clone();
+    models.add(move || asked.offload().step().model());
     Ok(chain.offload("evaluate", (grid,), &network))
 }

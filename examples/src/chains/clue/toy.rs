@@ -52,6 +52,6 @@ fn generate(events: u64, seed: u64, path: &Path) -> Result<Job> {
     });
     let (sink, draft) = PointsCsvSink::create(path)?;
     chain.sink("write", points, sink);
-    let built = Built { chain, drafts: vec![draft], summary: Box::new(String::new) };
+    let built = Built::writing(chain, draft);
     Ok(Job::new(built, source::from_iter(0..events), format!("{events} events, seed {seed}")))
 }

@@ -6,15 +6,15 @@ use asynchrotron::anyhow::Context as _;
 use asynchrotron::{Chain, Error, Handle, Result};
 use asynchrotron_algorithms::clue::{Clue, ClueResult};
 use asynchrotron_algorithms::scouting::{
-    BunchCrossing, Clustering, CutConfig, Features, Generator, GeneratorConfig, Quality, Scores, TauNetwork,
-    TauStep, Taus, candidate_points, compute_features, measure_clusters, select_taus, tag_with_cuts, unpack,
+    BunchCrossing, Clustering, CutConfig, Features, Generator, GeneratorConfig, Quality, Scores, TauStep,
+    Taus, candidate_points, compute_features, measure_clusters, select_taus, tag_with_cuts, unpack,
 };
-use asynchrotron_devices::OnDevice;
+use asynchrotron_devices::{Device, OnDevice};
 
 use super::choices::Choices;
-use crate::device;
 use crate::error::usage;
 use crate::io::Words;
+use crate::models::Models;
 use crate::options::Settings;
 
 /// Event numbers → words. Generation is an algorithm like any other, so it runs on all workers.
@@ -44,10 +44,11 @@ pub(super) fn reconstruct_clusters(
     crossing: Handle<BunchCrossing>,
     choices: &Choices,
     settings: &Settings,
+    device: &Arc<dyn Device>,
 ) -> Result<Handle<Clustering>> {
-    let device = device::select(settings)?;
-    let batches = settings.batches("clusterize-batch", &*device);
-    let clue = Clue::batched(choices.clusters.clue(), device, batches).map_err(|error| usage!("{error}"))?;
+    let batches = settings.batches("clusterize-batch", &**device);
+    let clue =
+        Clue::batched(choices.clusters.clue(), device.clone(), batches).map_err(|error| usage!("{error}"))?;
     let points = chain.algorithm("place_candidates", (crossing,), async |crossing: Arc<BunchCrossing>| {
         Ok::<_, Error>(candidate_points(&crossing.candidates))
     });
@@ -77,15 +78,18 @@ pub(super) fn extracted_features(
     )
 }
 
-/// Features → scores of the network. Another way to run it is another batcher of the same requests and replies.
+/// Features → scores of the network, as the device computes them.
 pub(super) fn network_scores(
     chain: &mut Chain,
     features: Handle<Features>,
     settings: &Settings,
+    device: &Arc<dyn Device>,
+    models: &mut Models,
 ) -> Result<Handle<Scores>> {
-    let device = device::select(settings)?;
-    let batches = settings.batches("tag-batch", &*device);
-    let network = OnDevice::batcher(TauStep::new(TauNetwork::trained()), device, batches);
+    let batches = settings.model_batches("tag-batch", &**device);
+    let network = OnDevice::batcher(TauStep::trained(&**device)?, device.clone(), batches);
+    let asked = network.clone();
+    models.add(move || asked.offload().step().model());
     Ok(chain.offload("tag", (features,), &network))
 }
 

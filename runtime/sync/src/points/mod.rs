@@ -266,6 +266,12 @@ impl<P: Point> Points<P> {
         self.standby.park(at_most, || self.outstanding() > 0);
     }
 
+    /// The same, whether or not something is outstanding: for a driver that expects something to be armed soon, and would rather
+    /// not have to be woken for it.
+    pub fn rest(&self, at_most: Duration) {
+        self.standby.park(at_most, || true);
+    }
+
     /// Ends the driver's [`park`](Self::park), or else its next one: for those who will not harvest for a while and leave
     /// something outstanding.
     pub fn call(&self) {

@@ -1,0 +1,256 @@
+//! CLUE on a GPU: what `kernels/clue.cu` says at its beginning, enqueued.
+
+use asynchrotron::anyhow::ensure;
+use asynchrotron::{Error, Result};
+use asynchrotron_devices::Columns;
+use asynchrotron_devices::columns::Layout;
+use asynchrotron_devices::cuda::{
+    Argument, CudaBody, DeviceColumns, DeviceSlice, Finish, Launch, Region, Work,
+};
+
+use super::density::squared_limit;
+use super::{ClueConfig, ClueError, CluePoints, ClueResult, ClueStep, Points, validate};
+use crate::kernels::CLUE;
+
+/// Threads of a block, on which the kernels rely.
+const BLOCK: u32 = 256;
+/// Elements of a block of scans.
+const GROUP: usize = 1024;
+/// Blocks that find the bounds: eight for each multiprocessor of a large GPU. Any number is right.
+const BOUNDS_BLOCKS: usize = 1056;
+/// Events up to this size are computed in one launch if they are all that small: see `clue_small`.
+const SMALL_MAX: usize = 512;
+
+/// Points on the GPU, and where events begin.
+struct Input {
+    x: DeviceSlice<f32>,
+    y: DeviceSlice<f32>,
+    weight: DeviceSlice<f32>,
+    events: DeviceSlice<u32>,
+    n: usize,
+    n_events: usize,
+    largest: usize,
+}
+
+/// What the kernels write.
+struct Output {
+    columns: DeviceColumns<ClueResult>,
+    rho: DeviceSlice<f32>,
+    delta: DeviceSlice<f32>,
+    nearest_higher: DeviceSlice<i32>,
+    is_seed: DeviceSlice<u8>,
+    cluster: DeviceSlice<i32>,
+    /// 0, or the complement of the first point that makes no sense.
+    bad: DeviceSlice<u32>,
+}
+
+impl CudaBody<CluePoints, ClueResult> for ClueStep {
+    fn enqueue(&self, input: CluePoints, work: &mut Work<'_>) -> Result<Finish<ClueResult>> {
+        let (n, n_events) = (input.len(), input.events.len());
+        ensure!(n + n_events < 1 << 31, "{n} points in {n_events} events are too many for one batch");
+        if input.events.rows() != n {
+            return Err(ClueError::Offsets { covered: input.events.rows(), points: n }.into());
+        }
+        if n == 0 {
+            return Ok(Box::new(|_| Ok(ClueResult::default())));
+        }
+        let parts: Vec<&Points> = input.points.iter().map(|part| &**part).collect();
+        let points = work.upload_columns(&parts)?;
+        let events = work.upload(input.events.as_slice())?;
+        let on_gpu = Input {
+            x: points.column(0),
+            y: points.column(1),
+            weight: points.column(2),
+            events,
+            n,
+            n_events,
+            largest: input.events.iter().map(|event| event.len()).max().unwrap_or(0),
+        };
+        let columns = work.columns::<ClueResult>(Layout::padded(ClueResult::SCHEMA, n))?;
+        let output = Output {
+            rho: columns.column(0),
+            delta: columns.column(1),
+            nearest_higher: columns.column(2),
+            is_seed: columns.column(3),
+            cluster: columns.column(4),
+            bad: work.zeros(1)?,
+            columns,
+        };
+        if on_gpu.largest <= SMALL_MAX {
+            enqueue_small(self.config(), &on_gpu, &output, work)?;
+        } else {
+            enqueue_large(self.config(), &on_gpu, &output, work)?;
+        }
+        let result = work.download_columns(&output.columns)?;
+        let bad = work.download(&output.bad)?;
+        let config = *self.config();
+        Ok(Box::new(move |landed| {
+            if bad.read(landed)[0] != 0 {
+                // The host says which point of which event, and what is wrong with it.
+                validate(&config, &input.joined(), &input.events)?;
+            }
+            Ok(result.read(landed))
+        }))
+    }
+}
+
+/// One launch for all events.
+fn enqueue_small(config: &ClueConfig, input: &Input, output: &Output, work: &mut Work<'_>) -> Result<()> {
+    let Input { x, y, weight, events, n_events, largest, .. } = input;
+    let threads = (*largest as u32).next_multiple_of(32).min(BLOCK);
+    let launch = Launch::blocks(*n_events as u32, threads).with_shared(36 * *largest as u32 + 4);
+    let arguments = [
+        x.into(),
+        y.into(),
+        weight.into(),
+        events.into(),
+        config.density_radius.into(),
+        squared_limit(config.density_radius).into(),
+        config.outlier_radius().into(),
+        squared_limit(config.outlier_radius()).into(),
+        config.seed_density.into(),
+        config.y_period.unwrap_or(0.0).into(),
+        config.points_per_tile.into(),
+        (&output.rho).into(),
+        (&output.delta).into(),
+        (&output.nearest_higher).into(),
+        (&output.is_seed).into(),
+        (&output.cluster).into(),
+        (&output.bad).into(),
+    ];
+    Ok(work.launch(work.kernel(&CLUE, "clue_small")?, launch, &arguments)?)
+}
+
+/// Nine launches, for events of any size.
+fn enqueue_large(config: &ClueConfig, input: &Input, output: &Output, work: &mut Work<'_>) -> Result<()> {
+    let Input { x, y, weight, events, n, n_events, .. } = input;
+    let groups = (n / config.points_per_tile as usize + n_events) / GROUP + 1;
+    let seed_blocks = n / GROUP + 1;
+
+    // What begins with zeros lies side by side.
+    let bytes = |words: usize| Region::bytes_of::<u32>(words);
+    let zeroed =
+        bytes(GROUP * groups) + bytes(groups) + bytes(seed_blocks) + bytes(4 * n_events) + bytes(*n_events);
+    let mut zeros = work.region(zeroed)?;
+    work.fill(zeros.whole(), 0)?;
+    let tiles = zeros.cut::<u32>(GROUP * groups);
+    let tile_groups = zeros.cut::<u32>(groups);
+    let seed_groups = zeros.cut::<u32>(seed_blocks);
+    let boxes = zeros.cut::<u32>(4 * n_events);
+    let done = zeros.cut::<u32>(*n_events);
+
+    let mut scratch = work.region(bytes(8 * n_events) + bytes(4 * n) + bytes(4 * n) + bytes(*n))?;
+    let grids = scratch.cut::<u32>(8 * n_events);
+    // `found` takes the place of `by_point` and `by_tile`, `number` that of `rho_sorted`, when those are done with.
+    let found = scratch.cut::<u32>(4 * n);
+    let (by_point, by_tile) = (found.part(0..2 * n), found.part(2 * n..4 * n));
+    let sorted = scratch.cut::<u32>(4 * n);
+    let rho_sorted = scratch.cut::<u32>(*n);
+    let number = &rho_sorted;
+
+    let points = Launch::for_each(*n, BLOCK);
+    let radius: Argument = config.density_radius.into();
+    let limit: Argument = squared_limit(config.density_radius).into();
+    let (count, event_count): (Argument, Argument) = ((*n as u32).into(), (*n_events as u32).into());
+    let seed_density: Argument = config.seed_density.into();
+    let mut launch = |name: &'static str, launch: Launch, arguments: &[Argument]| {
+        let kernel = work.kernel(&CLUE, name)?;
+        Ok::<_, Error>(work.launch(kernel, launch, arguments)?)
+    };
+
+    let bounds = Launch::blocks(points.grid[0].min(BOUNDS_BLOCKS as u32), BLOCK);
+    launch(
+        "clue_bounds",
+        bounds,
+        &[
+            x.into(),
+            y.into(),
+            weight.into(),
+            events.into(),
+            event_count,
+            count,
+            radius,
+            config.y_period.unwrap_or(0.0).into(),
+            config.points_per_tile.into(),
+            (&boxes).into(),
+            (&done).into(),
+            (&grids).into(),
+            (&output.bad).into(),
+        ],
+    )?;
+    let histogram = [
+        x.into(),
+        y.into(),
+        events.into(),
+        event_count,
+        count,
+        (&grids).into(),
+        (&by_point).into(),
+        (&tiles).into(),
+        (&tile_groups).into(),
+    ];
+    launch("clue_histogram", points, &histogram)?;
+    launch("clue_scan", Launch::blocks(groups as u32, BLOCK), &[(&tile_groups).into(), (&tiles).into()])?;
+    launch("clue_fill", points, &[(&by_point).into(), (&tiles).into(), count, (&by_tile).into()])?;
+    let sort =
+        [x.into(), y.into(), weight.into(), (&by_tile).into(), (&tiles).into(), count, (&sorted).into()];
+    launch("clue_sort", points, &sort)?;
+    let density = [
+        (&sorted).into(),
+        (&tiles).into(),
+        (&grids).into(),
+        events.into(),
+        event_count,
+        count,
+        radius,
+        limit,
+        (&rho_sorted).into(),
+    ];
+    launch("clue_density", points, &density)?;
+    launch(
+        "clue_nearest",
+        points,
+        &[
+            (&sorted).into(),
+            (&rho_sorted).into(),
+            (&tiles).into(),
+            (&grids).into(),
+            events.into(),
+            event_count,
+            count,
+            radius,
+            limit,
+            config.outlier_radius().into(),
+            squared_limit(config.outlier_radius()).into(),
+            seed_density,
+            (&found).into(),
+            (&seed_groups).into(),
+        ],
+    )?;
+    launch(
+        "clue_number",
+        Launch::blocks(seed_blocks as u32, BLOCK),
+        &[
+            (&found).into(),
+            (&seed_groups).into(),
+            count,
+            radius,
+            seed_density,
+            (&output.rho).into(),
+            (&output.delta).into(),
+            (&output.nearest_higher).into(),
+            (&output.is_seed).into(),
+            number.into(),
+        ],
+    )?;
+    let assign = [
+        (&found).into(),
+        (&output.is_seed).into(),
+        number.into(),
+        events.into(),
+        event_count,
+        count,
+        (&output.cluster).into(),
+    ];
+    launch("clue_assign", points, &assign)
+}
