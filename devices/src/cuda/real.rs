@@ -37,7 +37,7 @@ impl RealDriver {
             return Err("NVIDIA's driver library (libcuda.so.1) is not installed".into());
         }
         result::init().map_err(|error| format!("NVIDIA's driver does not start: {}", text(error)))?;
-        let count = result::device::get_count().map_err(|error| text(error))?;
+        let count = result::device::get_count().map_err(text)?;
         if count <= 0 { Err("NVIDIA's driver finds no GPU".into()) } else { Ok(count as usize) }
     }
 

@@ -7,11 +7,14 @@
 //! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
 //! | `clue` | points per second on host and GPU |
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
+//! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
 
 mod calls;
 mod clue;
 mod copies;
 mod graph;
+#[cfg(feature = "onnx")]
+mod models;
 mod spin;
 mod waits;
 
@@ -33,6 +36,8 @@ const PARTS: &[(&str, Part)] = &[
     ("waits", waits::run),
     ("graph", graph::run),
     ("clue", clue::run),
+    #[cfg(feature = "onnx")]
+    ("models", models::run),
 ];
 
 /// The GPU that is measured.
