@@ -53,7 +53,7 @@ fn measure(device: &CudaDevice) -> Result<Times> {
     let driver: &dyn Driver = &**device.driver();
     driver.bind()?;
     let (stream, event) = (driver.create_stream()?, driver.create_event(false)?);
-    let module = driver.load(&driver.compile(&SPIN)?)?;
+    let module = driver.load(&driver.compile(&SPIN, false)?.code)?;
     let spin = driver.function(module, "spin")?;
     let launch = |mut ticks: i64| {
         let mut arguments = [std::ptr::from_mut(&mut ticks).cast()];
