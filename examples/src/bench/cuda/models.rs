@@ -25,7 +25,7 @@ const NETWORKS: [(&str, &[usize]); 2] =
 const ROWS: [usize; 5] = [1, 64, 1024, 16_384, 262_144];
 const LANES: [usize; 3] = [1, 2, 4];
 /// How long one case should take.
-const RUN: Duration = Duration::from_millis(200);
+const RUN: Duration = Duration::from_millis(100);
 const REPEATS: usize = 3;
 
 /// Puts numbers on the GPU, to stay there.
