@@ -36,6 +36,7 @@ impl RealDriver {
         if !unsafe { sys::is_culib_present() } {
             return Err("NVIDIA's driver library (libcuda.so.1) is not installed".into());
         }
+        connect();
         result::init().map_err(|error| format!("NVIDIA's driver does not start: {}", text(error)))?;
         let count = result::device::get_count().map_err(text)?;
         if count <= 0 { Err("NVIDIA's driver finds no GPU".into()) } else { Ok(count as usize) }
@@ -89,6 +90,21 @@ impl RealDriver {
                 .map_err(|error| fault("cuMemPoolSetAttribute", error))
         }
     }
+}
+
+/// Lets as many streams as possible run beside each other. Streams share the GPU's queues, eight by default, and one that shares
+/// waits behind the other's events. (16 streams of equal kernels then reach half of what they could.) The driver reads how many it
+/// shall make from the environment, and nowhere else.
+fn connect() {
+    const VARIABLE: &str = "CUDA_DEVICE_MAX_CONNECTIONS";
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if std::env::var_os(VARIABLE).is_none() {
+            // SAFETY: Rust's own accesses to the environment are locked. Foreign code that reads it without a lock does so when a
+            // library starts; devices are discovered before a job starts its threads.
+            unsafe { std::env::set_var(VARIABLE, "32") };
+        }
+    });
 }
 
 impl Drop for RealDriver {

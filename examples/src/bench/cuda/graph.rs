@@ -4,7 +4,7 @@
 //! `five` awaits each kernel, `three` each algorithm; `batched` puts the kernels of several events into one launch.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use asynchrotron::batch::{BatchConfig, BatchPolicy};
 use asynchrotron::prelude::*;
@@ -19,7 +19,7 @@ use super::{Gpu, open, round};
 const WORKERS: [usize; 5] = [1, 2, 4, 8, 16];
 const SLOTS: [usize; 5] = [1, 4, 16, 30, 64];
 const BATCHED_SLOTS: [usize; 3] = [64, 256, 1024];
-const RUN: Duration = Duration::from_millis(200);
+const RUN: Duration = Duration::from_millis(120);
 const REPEATS: usize = 3;
 
 const A: [i64; 2] = [28_000, 35_000];
@@ -110,21 +110,14 @@ pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
             let lanes = if way == Way::Batched { 8 } else { (2 * slots).min(128) };
             let device: Arc<dyn Device> = open(CudaConfig { lanes, ..CudaConfig::default() })?;
             for workers in WORKERS {
-                let expected_per_s =
-                    (slots as f64 / event_us * 1e6).min(if way == Way::Batched { 1.5e6 } else { 2e5 });
-                let events = (RUN.as_secs_f64() * expected_per_s * 0.7).max(200.0) as u64;
                 let (mut per_s, mut cpu_us) = (Vec::new(), Vec::new());
                 for _ in 0..REPEATS {
-                    let config = Config {
-                        threads: workers,
-                        slots,
-                        warmup: (events / 10).max(slots as u64),
-                        ..Config::default()
-                    };
-                    let report = Scheduler::new(config).run(
-                        chain(&device, way, slots),
-                        source::from_iter(0..events + events / 10 + slots as u64),
-                    )?;
+                    let config =
+                        Config { threads: workers, slots, warmup: 4 * slots as u64, ..Config::default() };
+                    let end = Instant::now() + RUN;
+                    let events = (0..u64::MAX).take_while(move |_| Instant::now() < end);
+                    let report =
+                        Scheduler::new(config).run(chain(&device, way, slots), source::from_iter(events))?;
                     per_s.push(report.events as f64 / report.elapsed.as_secs_f64());
                     cpu_us.push(report.cpu.as_secs_f64() * 1e6 / report.events as f64);
                 }

@@ -7,12 +7,15 @@
 //! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
 //! | `clue` | points per second on host and GPU |
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
+//! | `start` | the first event: kernels compiled, from the cache, ahead of time |
+//! | `chains` | the chains on host and GPU, with batches and without |
 //! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
 
 mod calls;
 mod clue;
 mod copies;
 mod graph;
+mod jobs;
 #[cfg(feature = "onnx")]
 mod models;
 mod spin;
@@ -36,6 +39,8 @@ const PARTS: &[(&str, Part)] = &[
     ("waits", waits::run),
     ("graph", graph::run),
     ("clue", clue::run),
+    ("start", jobs::start),
+    ("chains", jobs::chains),
     #[cfg(feature = "onnx")]
     ("models", models::run),
 ];

@@ -22,11 +22,8 @@ const TASKS: [usize; 3] = [1, 16, 64];
 const KERNELS_US: [f64; 4] = [0.0, 20.0, 100.0, 500.0];
 const WORKERS: [usize; 2] = [2, 8];
 /// How long one run should take.
-const RUN: Duration = Duration::from_millis(150);
+const RUN: Duration = Duration::from_millis(120);
 const REPEATS: usize = 3;
-
-/// What a kernel that does nothing takes at least on one stream, roughly; only to choose how often to run it.
-const LAUNCH_US: f64 = 8.0;
 
 /// What one run found.
 #[derive(Clone, Copy)]
@@ -39,13 +36,9 @@ struct Run {
 
 pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     for tasks in TASKS {
-        let mut devices: Vec<(&str, Waiting, Arc<dyn Device>)> = Vec::new();
+        let mut devices: Vec<(&str, Arc<dyn Device>)> = Vec::new();
         for (name, waiting) in WAYS {
-            devices.push((
-                name,
-                waiting,
-                open(CudaConfig { lanes: tasks, waiting, ..CudaConfig::default() })?,
-            ));
+            devices.push((name, open(CudaConfig { lanes: tasks, waiting, ..CudaConfig::default() })?));
         }
         for workers in WORKERS {
             for kernel_us in KERNELS_US {
@@ -58,7 +51,7 @@ pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
 
 fn tell_case(
     gpu: &Gpu,
-    devices: &[(&str, Waiting, Arc<dyn Device>)],
+    devices: &[(&str, Arc<dyn Device>)],
     workers: usize,
     tasks: usize,
     kernel_us: f64,
@@ -67,8 +60,8 @@ fn tell_case(
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(); devices.len()];
     // In turn, so that what else the machine does meets all of them.
     for _ in 0..REPEATS {
-        for ((_, waiting, device), runs) in devices.iter().zip(&mut runs) {
-            runs.push(measure(gpu, device, *waiting, workers, tasks, kernel_us)?);
+        for ((_, device), runs) in devices.iter().zip(&mut runs) {
+            runs.push(measure(gpu, device, workers, tasks, kernel_us)?);
         }
     }
     let of = |runs: &[Run], field: fn(&Run) -> f64| median(&mut runs.iter().map(field).collect::<Vec<_>>());
@@ -76,7 +69,7 @@ fn tell_case(
     let least_cpu = runs.iter().map(|runs| cpu_per_wait(runs)).fold(f64::INFINITY, f64::min);
     let block_p50 = runs.last().map_or(f64::NAN, |runs| of(runs, |run| run.p50_us));
     let limit = if kernel_us > 0.0 { tasks as f64 / kernel_us * 1e6 } else { f64::NAN };
-    for ((name, ..), runs) in devices.iter().zip(&runs) {
+    for ((name, _), runs) in devices.iter().zip(&runs) {
         let waits_per_s = of(runs, |run| run.waits_per_s);
         tell(json!({
             "workers": workers, "tasks": tasks, "kernel_us": kernel_us, "way": name,
@@ -89,19 +82,9 @@ fn tell_case(
     Ok(())
 }
 
-fn measure(
-    gpu: &Gpu,
-    device: &Arc<dyn Device>,
-    waiting: Waiting,
-    workers: usize,
-    tasks: usize,
-    kernel_us: f64,
-) -> Result<Run> {
+fn measure(gpu: &Gpu, device: &Arc<dyn Device>, workers: usize, tasks: usize, kernel_us: f64) -> Result<Run> {
     let spin = Spin::new("spin", [gpu.ticks(kernel_us)]);
-    // Blocking workers take one task at a time each.
-    let at_once = if waiting == Waiting::Block { workers.min(tasks) } else { tasks };
-    let per_task = (RUN.as_secs_f64() * 1e6 / (kernel_us + LAUNCH_US) * at_once as f64 / tasks as f64).ceil();
-    let waits = (per_task as usize).clamp(20, 30_000);
+    let end = Instant::now() + RUN;
     let latencies = Arc::new(Mutex::new(Vec::new()));
     let chain = || {
         let mut chain = Chain::new("waits");
@@ -110,8 +93,8 @@ fn measure(
         let waited = chain.algorithm("wait", (number,), move |_number: Arc<u64>| {
             let (device, spin, latencies) = (device.clone(), spin.clone(), latencies.clone());
             async move {
-                let mut own = Vec::with_capacity(waits);
-                for _ in 0..waits {
+                let mut own = Vec::new();
+                while Instant::now() < end {
                     let begin = Instant::now();
                     device.run(&spin, 1).await?;
                     own.push(begin.elapsed().as_secs_f64() * 1e6);
