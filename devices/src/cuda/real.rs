@@ -54,7 +54,7 @@ impl RealDriver {
                 "NVIDIA's driver is too old: it is one for CUDA {is}, and {needs} is needed"
             ));
         }
-        let count = result::device::get_count().map_err(|error| text(error))?;
+        let count = result::device::get_count().map_err(text)?;
         if count <= 0 { Err("NVIDIA's driver finds no GPU".into()) } else { Ok(count as usize) }
     }
 
