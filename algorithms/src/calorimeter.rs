@@ -7,7 +7,7 @@
 //! | 2 | [`calibrate`] | [`Pulses`] → [`Cells`] |
 //! | 3a | [`clusterize_with_clue`] | [`Cells`] → [`Clustering`] |
 //! | 3b | [`clusterize_local_maxima`] | [`Cells`] → [`Clustering`] |
-//! | 3c | [`cell_grid`], [`CondensationNetwork`], [`condense`] | [`Cells`] → [`Clustering`] |
+//! | 3c | [`cell_grid`], [`CondensationNetwork`], [`CondensationStep`], [`condense`] | [`Cells`] → [`Clustering`] |
 //!
 //! [`Geometry`] and [`Calibration`] are conditions. [`Generator`] makes events with their truth, [`Quality`] compares.
 //!

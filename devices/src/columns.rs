@@ -52,6 +52,8 @@ pub use buffer::Buffer;
 pub use buffer::ColumnCursor;
 pub use layout::{Column, Element, ElementType, Layout};
 pub use offsets::{Offsets, OffsetsError};
+#[cfg(all(feature = "cuda", feature = "onnx"))]
+pub(crate) use tensor::dense_bytes;
 pub use tensor::{Tensor, TensorError};
 
 /// What every collection declared by [`columns!`](crate::columns!) can do, for code that is generic over collections.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `device.rs` | [`CudaDevice`]: one GPU |
 //! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
+//! | `lane_stream.rs` | [`LaneStream`]: a stream for libraries that keep it |
 //! | `flight.rs`, `engine.rs`, `expectation.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
 //! | `columns.rs` | [`DeviceColumns`]: collections on a GPU |
 //! | `pool.rs` | memory that goes round |
@@ -26,6 +27,7 @@ mod fault;
 mod flight;
 mod images;
 mod kernel;
+mod lane_stream;
 mod memory;
 #[allow(unsafe_code)] // a marked file: host memory that plays a GPU's
 pub mod mock;
@@ -44,6 +46,7 @@ pub use engine::Waiting;
 pub use fault::{Fault, Severity};
 pub use images::{BuildError, Built, Image, Images, build_kernels, compiler_version};
 pub use kernel::{Kernel, KernelError, KernelSource};
+pub use lane_stream::LaneStream;
 pub use memory::{DeviceSlice, Download, Landed, PinnedBytes, Staged};
 pub use pool::PoolCounts;
 pub use work::{Argument, CudaBody, Finish, Region, Work};

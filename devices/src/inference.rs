@@ -26,6 +26,8 @@
 //! | columns of collections, for `[feature][row]` | events → block → model | one, a column per event at a time; the model reads the block in place |
 //! | columns of collections, for `[row][feature]` | events → block → model | one, number by number |
 //! | outputs | model → block → events | one, and one more where they are split |
+//! | on a GPU: blocks, and outputs | host → GPU → host | one more each way into pinned memory, and one over the bus |
+//! | on a GPU: columns that a kernel has made there | kernel → model | none |
 
 mod any_block;
 mod block;

@@ -1,7 +1,7 @@
 //! ONNX Runtime as a device: models on lanes. Feature `onnx`.
 //!
 //! ```text
-//!                 known to be shorter than 10 µs
+//!                 known to be shorter than 50 µs
 //!   submit ──┬─────────────────────────────────▶ on the caller's thread ──┐
 //!            └─▶ the lane's driver thread ────────────────────────────────┴─▶ the lane's session ─▶ lane back ─▶ completion
 //! ```
@@ -36,8 +36,11 @@
 //! | `model.rs` | [`OnnxModel`]: sessions, warm-up, runs |
 //! | `session.rs` | one lane's session |
 //! | `ports.rs` | what a model says of its inputs and outputs |
+//! | `cuda.rs`, `cuda/` | `CudaModel`: models on GPUs, with the feature `cuda` |
 //! | `draft.rs` | [`ModelDraft`]: models made on the spot |
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 mod draft;
 mod library;
@@ -46,6 +49,8 @@ mod ports;
 mod session;
 mod source;
 
+#[cfg(feature = "cuda")]
+pub use cuda::{CudaModel, DeviceTensor};
 pub use device::{OnnxConfig, OnnxDevice};
 pub use draft::{Attribute, ModelDraft};
 pub use library::LibraryMissing;

@@ -83,6 +83,11 @@ pub fn when_idle() -> bool {
     each(|field| field.harvest_idle()) > 0
 }
 
+/// Whether this thread is one that asks. Where it is not, whoever submits must see to it that another does.
+pub fn asks_here() -> bool {
+    KNOWN.try_with(|known| known.try_borrow().is_ok_and(|known| known.0 != 0)).unwrap_or(false)
+}
+
 #[inline]
 fn each(ask: impl Fn(&dyn Harvest) -> usize) -> usize {
     match EDITION.load(Ordering::Acquire) {
@@ -126,10 +131,12 @@ mod tests {
     // One test: the registry is the process's.
     #[test]
     fn asks_who_is_registered_and_nobody_else() {
+        assert!(!asks_here());
         let [first, second] = [(); 2].map(|()| Arc::new(Counted::default()));
         let first_registered = register(first.clone());
         assert!(in_passing() >= 1);
         let second_registered = register(second.clone());
+        assert!(asks_here());
         when_idle();
         drop(first_registered);
         in_passing();

@@ -381,7 +381,48 @@ fn a_slow_source() {
         } else {
             assert_eq!(batches.len(), 20, "nobody else was in flight");
             assert_eq!(report.latency.max.as_micros() / 2, 51 / 2, "{report}");
+            // Each went at once, most of them without the queue; and is counted all the same.
+            let batcher = &report.batchers[0];
+            let closed = |reason| batcher.closed_for(reason);
+            let at_once = closed(CloseReason::NobodyElse) + closed(CloseReason::Drain);
+            assert_eq!(at_once, if matches!(text, "off" | "fixed=1") { 0 } else { 20 }, "{report}");
+            assert_eq!((batcher.batches, batcher.requests, batcher.sizes.len()), (20, 20, 1), "{report}");
         }
+    }
+}
+
+#[test]
+fn one_that_leaves_the_device_is_not_taken_for_gone() {
+    for text in POLICIES.iter().filter(|text| !text.starts_with("fixed")) {
+        println!("{text}");
+        let clock = Clock::simulated();
+        let (batcher, batches) = Square::new(&clock, 1).batcher(policy(text));
+        let mut chain = Chain::new("again");
+        let number = chain.source::<u64>("number");
+        let using = batcher.clone();
+        // The first request of event 0 is given up while it is alone on the device.
+        let later = clock.clone();
+        let squared = chain.algorithm("square", (number,), move |ctx: EventContext, number: Arc<u64>| {
+            let (batcher, clock) = (using.clone(), later.clone());
+            async move {
+                if *number == 0 {
+                    tokio::select! {
+                        biased;
+                        _ = batcher.submit(&ctx, Number(100)) => panic!("the device takes 51 µs"),
+                        () = clock.sleep(Duration::from_micros(10)) => {}
+                    }
+                }
+                batcher.submit(&ctx, Number(*number)).await
+            }
+        });
+        chain.uses(squared, &batcher);
+        let collected = Collected::of(&mut chain, squared);
+        let config = Config { slots: 1, clock: clock.clone(), ..Config::default() };
+        let report = Scheduler::new(config).run(chain, source::from_iter(0..5_u64)).unwrap();
+        assert_eq!(collected.sorted(), squares(5));
+        assert_eq!(batches.lock().unwrap().len(), 6, "{report}");
+        // Nobody waited longer than for the lane.
+        assert!(report.latency.max.as_micros() < 120, "{report}");
     }
 }
 

@@ -26,17 +26,21 @@ pub enum TensorError {
     Padded,
 }
 
+/// The bytes of a layout that is a dense tensor.
+pub(crate) fn dense_bytes<T: Element>(layout: Layout) -> Result<usize, TensorError> {
+    let wanted = T::TYPE;
+    if let Some(column) = layout.schema().iter().find(|column| column.element != wanted) {
+        return Err(TensorError::Type { name: column.name, found: column.element, wanted });
+    }
+    let (features, rows) = (layout.schema().len(), layout.rows());
+    let dense = features * rows * wanted.size();
+    if layout.range(features - 1).end != dense { Err(TensorError::Padded) } else { Ok(dense) }
+}
+
 impl<'a, T: Element> Tensor<'a, T> {
     pub(super) fn new(layout: Layout, buffer: &'a Buffer) -> Result<Self, TensorError> {
-        let wanted = T::TYPE;
-        if let Some(column) = layout.schema().iter().find(|column| column.element != wanted) {
-            return Err(TensorError::Type { name: column.name, found: column.element, wanted });
-        }
+        let dense = dense_bytes::<T>(layout)?;
         let (features, rows) = (layout.schema().len(), layout.rows());
-        let dense = features * rows * wanted.size();
-        if layout.range(features - 1).end != dense {
-            return Err(TensorError::Padded);
-        }
         Ok(Self { features, rows, values: bytemuck::cast_slice(&buffer.as_bytes()[..dense]) })
     }
 

@@ -85,6 +85,11 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// What it drives.
     fn info(&self) -> &GpuInfo;
 
+    /// Whether its memory is the host's, so that libraries compute on it with the processor: a mock. `false` by default.
+    fn memory_is_hosts(&self) -> bool {
+        false
+    }
+
     /// Makes its context the calling thread's.
     fn bind(&self) -> Result<(), Fault>;
 

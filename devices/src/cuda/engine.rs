@@ -135,8 +135,13 @@ impl Engine {
         let lane = flight.lane.0;
         match self.waiting {
             Waiting::Ask => {
-                self.core.expectations.expect(flight.schedule.ask_ns);
+                let ask_ns = flight.schedule.ask_ns;
                 self.core.points.arm(lane, flight);
+                // After it is there: whoever is asking meanwhile has either met it, or has begun before this.
+                self.core.expectations.expect(ask_ns);
+                if !harvest::asks_here() {
+                    self.core.points.call();
+                }
             }
             Waiting::Thread => self.threads.send(lane, Landing(flight)),
             Waiting::Block => Landing(flight).run(),

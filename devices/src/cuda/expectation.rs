@@ -4,15 +4,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Places for estimates; two steps that share one only ask a little too often or too late.
 const PLACES: usize = 1024;
-/// Nobody is left unasked for longer, whatever was expected.
-const ASK_EVERY_NS: u64 = 100_000;
+/// Nobody is left unasked for longer, whatever was expected: how late a failure of the GPU may be found.
+const ASK_EVERY_NS: u64 = 2_000_000;
+/// The first time that it is worth asking, and how exactly ends are found at least.
+const FIRST_NS: u64 = 2_000;
 
 /// How long submissions took lately, by step and size, and when the next one is worth asking for.
 #[derive(Debug)]
 pub(super) struct Expectations {
     /// In nanoseconds; 0 where nothing is known.
     estimates: Box<[AtomicU32]>,
-    /// In the engine's time. A hint: it may be too late by [`ASK_EVERY_NS`].
+    /// In the engine's time.
     soonest_ns: AtomicU64,
 }
 
@@ -32,15 +34,17 @@ impl Expectations {
         (hash ^ (hash >> 32)) as usize % PLACES
     }
 
-    /// When a submission that was armed at this time is worth asking for first: a little before the shortest that was seen lately.
-    pub(super) fn first_ask_ns(&self, place: usize, armed_ns: u64) -> u64 {
+    /// When a submission that was armed at one time, and is asked for at another in vain, is worth asking for again.
+    ///
+    /// Before its end is expected, each time when it has taken half as long again: steps vary, and one that ends much sooner is
+    /// found with a delay in proportion. From a little before that on, it is asked for closely.
+    pub(super) fn next_ask_ns(&self, place: usize, armed_ns: u64, now_ns: u64) -> u64 {
         let estimate = u64::from(self.estimates[place].load(Relaxed));
-        armed_ns + estimate - estimate / 16
-    }
-
-    /// When it is worth asking again, after an answer that was no.
-    pub(super) fn next_ask_ns(armed_ns: u64, now_ns: u64) -> u64 {
-        now_ns + (now_ns.saturating_sub(armed_ns) / 16).clamp(1_000, ASK_EVERY_NS)
+        let (expected, took) = (estimate - estimate / 16, now_ns.saturating_sub(armed_ns));
+        if took < expected {
+            return armed_ns + (took + took / 2).max(FIRST_NS).min(expected);
+        }
+        now_ns + (took / 16).clamp(FIRST_NS / 2, 100_000)
     }
 
     /// Remembers how long it took. Falls at once, rises slowly: who asks too early loses less than who asks too late.
@@ -77,24 +81,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expects_what_it_saw_and_a_little_less() {
+    fn falls_at_once_and_rises_slowly() {
         let expectations = Expectations::new();
         let place = Expectations::place("fit", 100);
-        assert_eq!(expectations.first_ask_ns(place, 7), 7);
-        expectations.learn(place, 16_000);
-        assert_eq!(expectations.first_ask_ns(place, 7), 15_007);
-        expectations.learn(place, 8_000);
-        assert_eq!(expectations.first_ask_ns(place, 0), 7_500);
-        expectations.learn(place, 40_000);
-        assert_eq!(expectations.first_ask_ns(place, 0), 9_000 - 562);
+        let closely_from =
+            |expectations: &Expectations| expectations.next_ask_ns(place, 0, 1 << 30) > 1 << 30;
+        assert!(closely_from(&expectations));
+        for (took_ns, expected_ns) in [(16_000, 15_000), (8_000, 7_500), (40_000, 9_000 - 562)] {
+            expectations.learn(place, took_ns);
+            assert_eq!(expectations.next_ask_ns(place, 0, expected_ns - 1), expected_ns);
+        }
         assert_ne!(Expectations::place("fit", 1000), place);
     }
 
     #[test]
-    fn asks_less_and_less_often_but_never_stops() {
-        assert_eq!(Expectations::next_ask_ns(0, 0), 1_000);
-        assert_eq!(Expectations::next_ask_ns(0, 160_000), 170_000);
-        assert_eq!(Expectations::next_ask_ns(0, u64::from(u32::MAX)), u64::from(u32::MAX) + ASK_EVERY_NS);
+    fn asks_in_proportion_before_the_expected_end_and_closely_after_it() {
+        let expectations = Expectations::new();
+        let place = Expectations::place("fit", 1);
+        assert_eq!(expectations.next_ask_ns(place, 7, 7), 1_007);
+        assert_eq!(expectations.next_ask_ns(place, 0, 160_000), 170_000);
+        assert_eq!(expectations.next_ask_ns(place, 0, 1 << 40), (1 << 40) + 100_000);
+        expectations.learn(place, 160_000);
+        let mut asks = vec![0];
+        while asks.len() < 14 {
+            asks.push(expectations.next_ask_ns(place, 0, asks[asks.len() - 1]));
+        }
+        let before = asks.iter().filter(|ask| **ask < 150_000).count();
+        assert!(before < 13 && asks.contains(&150_000), "{asks:?}");
     }
 
     #[test]

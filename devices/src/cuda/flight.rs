@@ -64,7 +64,7 @@ impl Schedule {
             origin,
             place,
             armed_ns,
-            ask_ns: expectations.first_ask_ns(place, armed_ns),
+            ask_ns: expectations.next_ask_ns(place, armed_ns, armed_ns),
             due_ns: armed_ns.saturating_add(hang_after.as_nanos() as u64),
         }
     }
@@ -98,7 +98,8 @@ impl Point for Flight {
                 Poll::Ready(Ok(()))
             }
             Ok(false) => {
-                schedule.ask_ns = Expectations::next_ask_ns(schedule.armed_ns, now_ns);
+                schedule.ask_ns =
+                    schedule.expectations.next_ask_ns(schedule.place, schedule.armed_ns, now_ns);
                 schedule.expectations.expect(schedule.ask_ns);
                 Poll::Pending
             }

@@ -31,6 +31,8 @@ pub struct MockConfig {
     pub latency: Duration,
     /// The memory that it has. (The host has as much as it takes.)
     pub memory_bytes: u64,
+    /// Whether it admits that its memory is the host's: models then run on it, on the processor.
+    pub memory_is_hosts: bool,
     /// By name.
     pub kernels: HashMap<String, MockKernel>,
     /// A file with device code that the driver does not take; compiled anew, it does.
@@ -52,6 +54,7 @@ impl Default for MockConfig {
             ordinal: 0,
             latency: Duration::ZERO,
             memory_bytes: 1 << 30,
+            memory_is_hosts: true,
             kernels: HashMap::new(),
             kept_image: None,
             fail_nth: None,
@@ -173,6 +176,10 @@ fn alive(state: &State) -> Result<(), Fault> {
 impl Driver for MockDriver {
     fn info(&self) -> &GpuInfo {
         &self.info
+    }
+
+    fn memory_is_hosts(&self) -> bool {
+        self.config.memory_is_hosts
     }
 
     fn bind(&self) -> Result<(), Fault> {

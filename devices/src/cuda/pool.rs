@@ -225,7 +225,7 @@ mod tests {
     fn classes_hold_what_they_are_asked_for_and_waste_a_quarter_at_most() {
         for bytes in (0..100_000).chain([1 << 20, (1 << 20) + 1, 3_000_000_001]) {
             let class = class(bytes);
-            assert!(class >= bytes && class % 256 == 0, "{bytes} in {class}");
+            assert!(class >= bytes && class.is_multiple_of(256), "{bytes} in {class}");
             assert!(bytes < 2048 || class - bytes <= bytes / 4, "{bytes} in {class}");
         }
     }

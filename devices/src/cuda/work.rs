@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytemuck::Pod;
 
 use super::driver::{Address, Launch, Pinned, Stream};
+use super::lane_stream::LaneStream;
 use super::memory::{ALIGNMENT, DeviceSlice, Download, Landed, Staged};
 use super::pool::Block;
 use super::shared::Shared;
@@ -118,6 +119,11 @@ impl<'a> Work<'a> {
     /// The lane's stream, for libraries that enqueue on it: a `CUstream`.
     pub fn stream(&self) -> Stream {
         self.stream
+    }
+
+    /// The same, for libraries that keep it.
+    pub fn lane_stream(&self) -> LaneStream {
+        LaneStream::new(self.shared.clone(), self.stream, self.lane)
     }
 
     /// The number of the GPU among those that its driver shows.

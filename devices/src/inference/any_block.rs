@@ -33,6 +33,11 @@ macro_rules! block_elements {
             pub const fn name(self) -> &'static str {
                 match self { $( Self::$Variant => stringify!($type), )+ }
             }
+
+            /// The bytes of each number.
+            pub const fn size(self) -> usize {
+                match self { $( Self::$Variant => size_of::<$type>(), )+ }
+            }
         }
 
         /// A [`Block`] of any of the types.

@@ -66,6 +66,14 @@ pub enum ModelError {
         /// The model.
         model: String,
     },
+    /// ONNX Runtime is here, but not for GPUs.
+    #[error("model `{model}` does not run on GPUs: {why}")]
+    NoProvider {
+        /// The model.
+        model: String,
+        /// What is missing, and what to do.
+        why: String,
+    },
     /// ONNX Runtime is not here.
     #[error("model `{model}` needs ONNX Runtime: {why}")]
     NoLibrary {

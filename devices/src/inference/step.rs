@@ -7,8 +7,12 @@ use std::sync::Arc;
 use asynchrotron::batch::BatchConfig;
 
 use super::{Blocks, ModelError, ModelRequest, Port, Signature};
+#[cfg(all(feature = "cuda", feature = "onnx"))]
+use crate::cuda::{CudaBody, Finish, Work};
+#[cfg(all(feature = "cuda", feature = "onnx"))]
+use crate::onnx::CudaModel;
 #[cfg(feature = "onnx")]
-use crate::onnx::OnnxModel;
+use crate::onnx::{ModelConfig, ModelSource, OnnxModel};
 use crate::{BatchStep, LaneId, Offsets, Step};
 
 /// A model's body for the host: from a block for each input to a block for each output.
@@ -19,6 +23,7 @@ pub type HostBody = dyn Fn(&Blocks) -> anyhow::Result<Blocks> + Send + Sync;
 /// | device | runs |
 /// |---|---|
 /// | `onnx` | the model, on the lane's own session |
+/// | `cuda…` | the model, on the lane's own session and stream, if it was loaded for it |
 /// | any other | the body for the host; without one, the model on a session that is free |
 ///
 /// The output of a run goes to the events without the padding.
@@ -63,6 +68,10 @@ pub struct Inference<Q> {
     host: Option<Arc<HostBody>>,
     #[cfg(feature = "onnx")]
     model: Option<Arc<OnnxModel>>,
+    #[cfg(all(feature = "cuda", feature = "onnx"))]
+    cuda: Option<Arc<CudaModel>>,
+    #[cfg(feature = "onnx")]
+    not_on_gpu: Option<ModelError>,
     request: PhantomData<fn(Q)>,
 }
 
@@ -89,6 +98,10 @@ impl<Q: ModelRequest> Inference<Q> {
             host: Some(Arc::new(body)),
             #[cfg(feature = "onnx")]
             model: None,
+            #[cfg(all(feature = "cuda", feature = "onnx"))]
+            cuda: None,
+            #[cfg(feature = "onnx")]
+            not_on_gpu: None,
             request: PhantomData,
         })
     }
@@ -106,8 +119,79 @@ impl<Q: ModelRequest> Inference<Q> {
             signature,
             host: None,
             model: Some(model),
+            #[cfg(feature = "cuda")]
+            cuda: None,
+            not_on_gpu: None,
             request: PhantomData,
         })
+    }
+
+    /// A model that runs on this device: on its GPUs, if it has any and what ONNX Runtime needs for them is here, and on the host.
+    /// Where it is not, the model runs on the host beside the GPUs, and [`not_on_gpu`](Self::not_on_gpu) says why.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::load`]; [`ModelError::Mismatch`] if the requests cannot fit the model.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use asynchrotron_devices::inference::{Inference, Inputs, Mlp, ModelError, Order};
+    /// use asynchrotron_devices::onnx::{ModelConfig, ModelSource};
+    /// use asynchrotron_devices::{DeviceConfig, Devices};
+    ///
+    /// let source = ModelSource::from_bytes("small", Mlp::random(&[2, 8, 1], 1).to_onnx(Order::FeatureRow));
+    /// let device = Devices::discover(&DeviceConfig::default()).select("auto")?;
+    /// match Inference::<Inputs>::for_device(&source, &*device, ModelConfig::default()) {
+    ///     Ok(inference) => {
+    ///         if let Some(why) = inference.not_on_gpu() {
+    ///             eprintln!("{why}; it runs on the host");
+    ///         }
+    ///     }
+    ///     Err(ModelError::NoLibrary { .. }) => {} // a body for the host may do: `Inference::on_host`
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "onnx")]
+    pub fn for_device(
+        source: &ModelSource,
+        device: &dyn crate::Device,
+        config: ModelConfig,
+    ) -> Result<Self, ModelError> {
+        let this = Self::new(OnnxModel::load(source, device, config.clone())?)?;
+        #[cfg(feature = "cuda")]
+        if device.kind() == crate::DeviceKind::Cuda {
+            return match CudaModel::load(source, device, config) {
+                Ok(model) => this.with_cuda(model),
+                Err(why) => Ok(Self { not_on_gpu: Some(why), ..this }),
+            };
+        }
+        Ok(this)
+    }
+
+    /// The same, with a body for GPUs.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] if this model takes or gives something else.
+    #[cfg(all(feature = "cuda", feature = "onnx"))]
+    pub fn with_cuda(self, model: Arc<CudaModel>) -> Result<Self, ModelError> {
+        if model.signature() != &self.signature {
+            let (expected, found) = (self.signature.to_string(), model.signature().to_string());
+            return Err(ModelError::mismatch(&self.name, "on GPUs".into(), expected, found));
+        }
+        Ok(Self { cuda: Some(model), ..self })
+    }
+
+    /// Why it runs on the host although its device is a GPU; `None` if it does not.
+    #[cfg(feature = "onnx")]
+    pub fn not_on_gpu(&self) -> Option<&ModelError> {
+        self.not_on_gpu.as_ref()
+    }
+
+    /// The model on GPUs, if it was loaded there.
+    #[cfg(all(feature = "cuda", feature = "onnx"))]
+    pub fn cuda_model(&self) -> Option<&Arc<CudaModel>> {
+        self.cuda.as_ref()
     }
 
     /// The same, with a body for devices other than `onnx`.
@@ -132,6 +216,10 @@ impl<Q: ModelRequest> Inference<Q> {
     pub fn batch_config(&self, config: BatchConfig) -> BatchConfig {
         #[cfg(feature = "onnx")]
         if let Some(model) = &self.model {
+            return BatchConfig { sizes: model.sizes().to_vec(), ..config };
+        }
+        #[cfg(all(feature = "cuda", feature = "onnx"))]
+        if let Some(model) = &self.cuda {
             return BatchConfig { sizes: model.sizes().to_vec(), ..config };
         }
         config
@@ -173,6 +261,11 @@ impl<Q: ModelRequest> Step for Inference<Q> {
         self.by_host(&input.blocks?)
     }
 
+    #[cfg(all(feature = "cuda", feature = "onnx"))]
+    fn on_cuda(&self) -> Option<&dyn CudaBody<PackedBatch, Blocks>> {
+        self.cuda.is_some().then_some(self)
+    }
+
     #[cfg_attr(not(feature = "onnx"), allow(unused_variables))]
     fn on_onnx(&self, input: PackedBatch, lane: LaneId) -> anyhow::Result<Blocks> {
         #[cfg(feature = "onnx")]
@@ -180,6 +273,18 @@ impl<Q: ModelRequest> Step for Inference<Q> {
             return Ok(model.run(lane, &input.blocks?)?);
         }
         self.on_host(input)
+    }
+}
+
+#[cfg(all(feature = "cuda", feature = "onnx"))]
+impl<Q: ModelRequest> CudaBody<PackedBatch, Blocks> for Inference<Q> {
+    fn enqueue(&self, input: PackedBatch, work: &mut Work<'_>) -> anyhow::Result<Finish<Blocks>> {
+        let Some(model) = &self.cuda else { anyhow::bail!("model `{}` was not loaded for GPUs", self.name) };
+        model.enqueue_blocks(work, &input.blocks?)
+    }
+
+    fn needs_lanes_thread(&self) -> bool {
+        true
     }
 }
 

@@ -16,14 +16,17 @@ use crate::{Capability, Device, DeviceKind, Drain, Inline, Job, LaneId};
 pub struct OnnxConfig {
     /// Runs at a time: each lane has a driver thread, and a session of each model. 0, the default: one per core.
     pub lanes: usize,
-    /// Runs shorter than this happen on the caller's thread; 0: none do. Default: 10 µs, what a hand-over to another thread and
-    /// back costs more or less.
+    /// Runs shorter than this happen on the caller's thread; 0: none do. Default: 50 µs, as on the
+    /// [host](crate::HostConfig::inline_below), for the same reason: that is about what the way to the lane's thread and back
+    /// costs. Between threads that are awake it is 3 µs (a run of 3 µs took 6), but with few events in flight the lane's thread
+    /// sleeps, and to wake it and then a worker took 30 to 80 µs on a virtual machine: with 10 µs, a run of 40 µs had less than half
+    /// of the throughput that it has on the worker (`bench onnx`, one event in flight).
     pub inline_below: Duration,
 }
 
 impl Default for OnnxConfig {
     fn default() -> Self {
-        Self { lanes: 0, inline_below: Duration::from_micros(10) }
+        Self { lanes: 0, inline_below: Duration::from_micros(50) }
     }
 }
 

@@ -21,13 +21,16 @@ pub struct ModelConfig {
     /// The numbers of rows of a batch, if not any are allowed; each is warmed up. Empty, the default: any, and a warm-up with one
     /// row.
     pub sizes: Vec<usize>,
-    /// Threads of each session. Default: 1, the lane's own.
+    /// Threads of each session on the host. Default: 1, the lane's own.
     pub threads: usize,
+    /// Whether a GPU may round what goes into products to 10 bits (TF32): quicker for large models, and results differ from the host's
+    /// by 1e-4 and more. Default: `false`.
+    pub tf32: bool,
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { signature: None, sizes: Vec::new(), threads: 1 }
+        Self { signature: None, sizes: Vec::new(), threads: 1, tf32: false }
     }
 }
 
@@ -106,20 +109,7 @@ impl OnnxModel {
         })?;
         let load = begin.elapsed();
 
-        let fixed = signature.inputs.iter().find_map(Port::fixed_rows);
-        let mut sizes = if config.sizes.is_empty() { Vec::from_iter(fixed) } else { config.sizes };
-        sizes.sort_unstable();
-        sizes.dedup();
-        if let Some(port) = signature.inputs.iter().find(|port| port.fixed_rows() != fixed) {
-            let found = format!("{port}, where another input takes {} rows", fixed.unwrap_or(0));
-            let place = format!("input `{}`", port.name());
-            return Err(ModelError::mismatch(
-                source.name(),
-                place,
-                "as many rows for each input".into(),
-                found,
-            ));
-        }
+        let sizes = allowed_sizes(source, &signature, config.sizes)?;
         let lanes =
             sessions.into_iter().map(|session| Mutex::new(LaneSession::new(session, &signature))).collect();
         let mut model = Self {
@@ -220,6 +210,7 @@ impl OnnxModel {
             optimized: self.source.is_optimized(),
             lanes: self.lanes.len(),
             threads: self.threads,
+            on_gpu: false,
             load: self.load,
             warm_up: self.warm_up,
             runs: self.runs.load(Relaxed),
@@ -227,6 +218,25 @@ impl OnnxModel {
             run: Duration::from_nanos(self.run_ns.load(Relaxed)),
         }
     }
+}
+
+/// The numbers of rows that a model takes, in ascending order: those that were configured, or the only one that it insists on; none:
+/// any.
+pub(super) fn allowed_sizes(
+    source: &ModelSource,
+    signature: &Signature,
+    configured: Vec<usize>,
+) -> Result<Vec<usize>, ModelError> {
+    let fixed = signature.inputs.iter().find_map(Port::fixed_rows);
+    if let Some(port) = signature.inputs.iter().find(|port| port.fixed_rows() != fixed) {
+        let found = format!("{port}, where another input takes {} rows", fixed.unwrap_or(0));
+        let place = format!("input `{}`", port.name());
+        return Err(ModelError::mismatch(source.name(), place, "as many rows for each input".into(), found));
+    }
+    let mut sizes = if configured.is_empty() { Vec::from_iter(fixed) } else { configured };
+    sizes.sort_unstable();
+    sizes.dedup();
+    Ok(sizes)
 }
 
 // A run that panics leaves a session as it was: the library is on the other side of a C interface.

@@ -108,6 +108,19 @@ fn tensor<'a>(
     Ok((element, shape))
 }
 
+/// The library's word for a type.
+#[cfg(feature = "cuda")]
+pub(super) fn element_type(element: BlockType) -> TensorElementType {
+    match element {
+        BlockType::F32 => TensorElementType::Float32,
+        BlockType::F64 => TensorElementType::Float64,
+        BlockType::I32 => TensorElementType::Int32,
+        BlockType::I64 => TensorElementType::Int64,
+        BlockType::U8 => TensorElementType::Uint8,
+        BlockType::Bool => TensorElementType::Bool,
+    }
+}
+
 /// As `f32 [N, 10]`.
 fn describe(value: &ValueType) -> String {
     let ValueType::Tensor { ty, shape, dimension_symbols } = value else { return value.to_string() };

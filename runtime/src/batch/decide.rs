@@ -288,7 +288,8 @@ fn share(config: &BatchConfig, state: &State) -> usize {
     filled.clamp(share, all.max(share)).min(config.requests_limit())
 }
 
-fn nobody_else(drains: bool) -> CloseReason {
+/// As a reason.
+pub(super) fn nobody_else(drains: bool) -> CloseReason {
     if drains { CloseReason::Drain } else { CloseReason::NobodyElse }
 }
 

@@ -142,17 +142,25 @@ impl BatchTally {
         config: &BatchConfig,
     ) {
         self.count(requests.len(), requests.iter().map(|taken| taken.ticket.rows).sum(), config);
-        if let Some(index) = CloseReason::ALL.iter().position(|other| *other == reason) {
-            self.reasons[index] += 1;
-        }
+        self.count_reason(reason);
         for wait_ns in waits_ns {
             self.waits.saturating_record(wait_ns.max(1));
         }
     }
 
-    /// A request went without a batch.
-    pub(super) fn alone(&mut self, rows: usize, config: &BatchConfig) {
+    /// A request went without a queue: a batch of its own, if it is closed for a reason.
+    pub(super) fn alone(&mut self, reason: Option<CloseReason>, rows: usize, config: &BatchConfig) {
         self.count(1, rows, config);
+        if let Some(reason) = reason {
+            self.count_reason(reason);
+            self.waits.saturating_record(1);
+        }
+    }
+
+    fn count_reason(&mut self, reason: CloseReason) {
+        if let Some(index) = CloseReason::ALL.iter().position(|other| *other == reason) {
+            self.reasons[index] += 1;
+        }
     }
 
     fn count(&mut self, requests: usize, rows: usize, config: &BatchConfig) {

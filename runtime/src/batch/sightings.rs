@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::decide::CloseReason;
 use super::offload::Alone;
 use crate::event::EventContext;
 use crate::meter::Wait;
@@ -96,6 +97,8 @@ pub(super) struct Lonely<'a> {
     rows: usize,
     padding: usize,
     bytes: usize,
+    /// Why it went at once; `None` if there are no batches.
+    reason: Option<CloseReason>,
     pushed: AtomicU64,
     begun: AtomicU64,
     lane: AtomicU64,
@@ -109,10 +112,11 @@ impl<'a> Lonely<'a> {
         batcher: usize,
         (rows, padded): (usize, usize),
         bytes: usize,
+        reason: Option<CloseReason>,
     ) -> Self {
         let [pushed, begun, lane, batch] = [(); 4].map(|()| AtomicU64::new(0));
         let padding = padded.saturating_sub(rows);
-        Lonely { sightings, batcher, rows, padding, bytes, pushed, begun, lane, batch }
+        Lonely { sightings, batcher, rows, padding, bytes, reason, pushed, begun, lane, batch }
     }
 
     /// Where it is now.
@@ -167,7 +171,7 @@ impl<'a> Lonely<'a> {
                 rows: self.rows as u32,
                 padding: self.padding as u32,
                 bytes: self.bytes as u64,
-                reason: None,
+                reason: self.reason,
                 failed,
             }));
         }

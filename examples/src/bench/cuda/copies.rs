@@ -119,7 +119,7 @@ fn overlapping(tell: &mut dyn FnMut(Value)) -> Result<()> {
     let mut one_lane = f64::NAN;
     for lanes in [1, 2, 4, 8] {
         let device: Arc<dyn Device> = open(CudaConfig { lanes, ..CudaConfig::default() })?;
-        let step = Arc::new(There { floats: 4 << 20, rounds: 6000 });
+        let step = Arc::new(There { floats: 4 << 20, rounds: 1500 });
         let chain = || {
             let mut chain = Chain::new("copies");
             let number = chain.source::<u64>("number");

@@ -106,10 +106,10 @@ pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     for way in [Way::Five, Way::Three, Way::Batched] {
         let slots: &[usize] = if way == Way::Batched { &BATCHED_SLOTS } else { &SLOTS };
         for &slots in slots {
+            // B and C of an event are on lanes of their own.
+            let lanes = if way == Way::Batched { 8 } else { (2 * slots).min(128) };
+            let device: Arc<dyn Device> = open(CudaConfig { lanes, ..CudaConfig::default() })?;
             for workers in WORKERS {
-                // B and C of an event are on lanes of their own.
-                let lanes = if way == Way::Batched { 8 } else { (2 * slots).min(128) };
-                let device: Arc<dyn Device> = open(CudaConfig { lanes, ..CudaConfig::default() })?;
                 let expected_per_s =
                     (slots as f64 / event_us * 1e6).min(if way == Way::Batched { 1.5e6 } else { 2e5 });
                 let events = (RUN.as_secs_f64() * expected_per_s * 0.7).max(200.0) as u64;

@@ -2,14 +2,19 @@
 //!
 //! | part | what |
 //! |---|---|
+//! | `calls` | what the driver's own calls cost |
 //! | `waits` | awaited kernels per second and their latency, by strategy, beside the physical limit |
 //! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
 //! | `clue` | points per second on host and GPU |
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
+//! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
 
+mod calls;
 mod clue;
 mod copies;
 mod graph;
+#[cfg(feature = "onnx")]
+mod models;
 mod spin;
 mod waits;
 
@@ -25,8 +30,15 @@ use super::machine::machine;
 /// One part: measures, and tells of each case as soon as it knows.
 type Part = fn(&Gpu, &mut dyn FnMut(Value)) -> Result<()>;
 
-const PARTS: &[(&str, Part)] =
-    &[("waits", waits::run), ("graph", graph::run), ("copies", copies::run), ("clue", clue::run)];
+const PARTS: &[(&str, Part)] = &[
+    ("calls", calls::run),
+    ("copies", copies::run),
+    ("waits", waits::run),
+    ("graph", graph::run),
+    ("clue", clue::run),
+    #[cfg(feature = "onnx")]
+    ("models", models::run),
+];
 
 /// The GPU that is measured.
 struct Gpu {

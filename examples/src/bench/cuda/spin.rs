@@ -7,7 +7,7 @@ use asynchrotron::prelude::*;
 use asynchrotron_devices::cuda::{CudaBody, CudaDevice, Finish, KernelSource, Launch, Work};
 use asynchrotron_devices::{BatchStep, Device, Step};
 
-static SPIN: KernelSource = KernelSource {
+pub(super) static SPIN: KernelSource = KernelSource {
     name: "spin.cu",
     source: r#"
         extern "C" __global__ void spin(long long ticks) {
@@ -97,15 +97,15 @@ pub(super) fn ticks_per_us(device: &Arc<CudaDevice>) -> Result<f64> {
     let device: Arc<dyn Device> = device.clone();
     let executor = tokio::runtime::Builder::new_current_thread().build()?;
     executor.block_on(async {
-        let time = async |ticks: i64| {
-            let spin = Spin::new("calibrate", [ticks]);
+        let time = async |name: &'static str, ticks: i64| {
+            let spin = Spin::new(name, [ticks]);
             let begin = Instant::now();
             device.run(&spin, 1).await?;
             Ok::<_, Error>(begin.elapsed().as_secs_f64() * 1e6)
         };
         // Warm: the module is loaded, and the clocks are up.
-        time(200_000_000).await?;
-        let (short, long) = (time(20_000_000).await?, time(220_000_000).await?);
+        time("warm up", 200_000_000).await?;
+        let (short, long) = (time("short", 20_000_000).await?, time("long", 220_000_000).await?);
         Ok(200_000_000.0 / (long - short))
     })
 }

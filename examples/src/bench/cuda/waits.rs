@@ -22,7 +22,7 @@ const TASKS: [usize; 3] = [1, 16, 64];
 const KERNELS_US: [f64; 4] = [0.0, 20.0, 100.0, 500.0];
 const WORKERS: [usize; 2] = [2, 8];
 /// How long one run should take.
-const RUN: Duration = Duration::from_millis(250);
+const RUN: Duration = Duration::from_millis(150);
 const REPEATS: usize = 3;
 
 /// What a kernel that does nothing takes at least on one stream, roughly; only to choose how often to run it.
@@ -38,44 +38,65 @@ struct Run {
 }
 
 pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
-    for workers in WORKERS {
-        for tasks in TASKS {
+    for tasks in TASKS {
+        let mut devices: Vec<(&str, Waiting, Arc<dyn Device>)> = Vec::new();
+        for (name, waiting) in WAYS {
+            devices.push((
+                name,
+                waiting,
+                open(CudaConfig { lanes: tasks, waiting, ..CudaConfig::default() })?,
+            ));
+        }
+        for workers in WORKERS {
             for kernel_us in KERNELS_US {
-                let mut of_case = Vec::new();
-                for (name, waiting) in WAYS {
-                    let mut runs = Vec::new();
-                    for _ in 0..REPEATS {
-                        runs.push(measure(gpu, waiting, workers, tasks, kernel_us)?);
-                    }
-                    let of = |field: fn(&Run) -> f64| median(&mut runs.iter().map(field).collect::<Vec<_>>());
-                    of_case.push((
-                        name,
-                        of(|run| run.waits_per_s),
-                        of(|run| run.p50_us),
-                        of(|run| run.p99_us),
-                        of(|run| run.cores),
-                    ));
-                }
-                let limit = if kernel_us > 0.0 { tasks as f64 / kernel_us * 1e6 } else { f64::NAN };
-                let least_cores_per_wait =
-                    of_case.iter().map(|case| case.4 / case.1).fold(f64::INFINITY, f64::min);
-                let block_p50 = of_case.last().map_or(f64::NAN, |case| case.2);
-                for (name, waits_per_s, p50_us, p99_us, cores) in of_case {
-                    tell(json!({
-                        "workers": workers, "tasks": tasks, "kernel_us": kernel_us, "way": name,
-                        "waits_per_s": waits_per_s.round(), "of_limit": round(waits_per_s / limit),
-                        "p50_us": round(p50_us), "p99_us": round(p99_us), "p50_over_block": round(p50_us / block_p50),
-                        "cores": round(cores), "cpu_per_wait_over_least": round(cores / waits_per_s / least_cores_per_wait),
-                    }));
-                }
+                tell_case(gpu, &devices, workers, tasks, kernel_us, tell)?;
             }
         }
     }
     Ok(())
 }
 
-fn measure(gpu: &Gpu, waiting: Waiting, workers: usize, tasks: usize, kernel_us: f64) -> Result<Run> {
-    let device: Arc<dyn Device> = open(CudaConfig { lanes: tasks, waiting, ..CudaConfig::default() })?;
+fn tell_case(
+    gpu: &Gpu,
+    devices: &[(&str, Waiting, Arc<dyn Device>)],
+    workers: usize,
+    tasks: usize,
+    kernel_us: f64,
+    tell: &mut dyn FnMut(Value),
+) -> Result<()> {
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); devices.len()];
+    // In turn, so that what else the machine does meets all of them.
+    for _ in 0..REPEATS {
+        for ((_, waiting, device), runs) in devices.iter().zip(&mut runs) {
+            runs.push(measure(gpu, device, *waiting, workers, tasks, kernel_us)?);
+        }
+    }
+    let of = |runs: &[Run], field: fn(&Run) -> f64| median(&mut runs.iter().map(field).collect::<Vec<_>>());
+    let cpu_per_wait = |runs: &[Run]| of(runs, |run| run.cores / run.waits_per_s);
+    let least_cpu = runs.iter().map(|runs| cpu_per_wait(runs)).fold(f64::INFINITY, f64::min);
+    let block_p50 = runs.last().map_or(f64::NAN, |runs| of(runs, |run| run.p50_us));
+    let limit = if kernel_us > 0.0 { tasks as f64 / kernel_us * 1e6 } else { f64::NAN };
+    for ((name, ..), runs) in devices.iter().zip(&runs) {
+        let waits_per_s = of(runs, |run| run.waits_per_s);
+        tell(json!({
+            "workers": workers, "tasks": tasks, "kernel_us": kernel_us, "way": name,
+            "waits_per_s": waits_per_s.round(), "of_limit": round(waits_per_s / limit),
+            "p50_us": round(of(runs, |run| run.p50_us)), "p99_us": round(of(runs, |run| run.p99_us)),
+            "p50_over_block": round(of(runs, |run| run.p50_us) / block_p50),
+            "cores": round(of(runs, |run| run.cores)), "cpu_per_wait_over_least": round(cpu_per_wait(runs) / least_cpu),
+        }));
+    }
+    Ok(())
+}
+
+fn measure(
+    gpu: &Gpu,
+    device: &Arc<dyn Device>,
+    waiting: Waiting,
+    workers: usize,
+    tasks: usize,
+    kernel_us: f64,
+) -> Result<Run> {
     let spin = Spin::new("spin", [gpu.ticks(kernel_us)]);
     // Blocking workers take one task at a time each.
     let at_once = if waiting == Waiting::Block { workers.min(tasks) } else { tasks };

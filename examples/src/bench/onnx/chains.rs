@@ -18,7 +18,7 @@ use super::rounded;
 /// Each figure is the median of so many runs, taken in turn.
 const REPEATS: usize = 3;
 /// How long one run should take.
-const RUN: Duration = Duration::from_millis(120);
+const RUN: Duration = Duration::from_millis(60);
 /// No case is measured whose shortest run takes longer.
 const LONGEST_S: f64 = 1.0;
 const ROWS: [usize; 3] = [1, 8, 64];

@@ -1,0 +1,106 @@
+//! What the driver's calls cost, from one thread and from several at once: the floor under everything else.
+
+use std::time::Instant;
+
+use asynchrotron::prelude::*;
+use asynchrotron_devices::cuda::{CudaConfig, CudaDevice, Driver, Launch};
+use serde_json::{Value, json};
+
+use super::spin::SPIN;
+use super::{Gpu, open, round};
+
+const CALLS: u32 = 20_000;
+
+pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
+    let begin = Instant::now();
+    let device = open(CudaConfig { lanes: 64, ..CudaConfig::default() })?;
+    let opened = begin.elapsed();
+    let begin = Instant::now();
+    drop(device);
+    tell(
+        json!({ "call": "open 64 lanes", "ms": round(opened.as_secs_f64() * 1e3), "close_ms": round(begin.elapsed().as_secs_f64() * 1e3) }),
+    );
+    for threads in [1, 2, 4, 8] {
+        let mut times: Vec<Times> = Vec::new();
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| measure(&gpu.device))).collect();
+            for thread in running {
+                times.push(thread.join().expect("it does not panic")?);
+            }
+            Ok::<_, Error>(())
+        })?;
+        let mean = |field: fn(&Times) -> f64| round(times.iter().map(field).sum::<f64>() / threads as f64);
+        tell(json!({
+            "threads": threads, "bind_ns": mean(|t| t.bind), "launch_ns": mean(|t| t.launch), "record_ns": mean(|t| t.record),
+            "query_pending_ns": mean(|t| t.pending), "query_reached_ns": mean(|t| t.reached),
+            "launch_record_ns": mean(|t| t.launch_record),
+        }));
+    }
+    Ok(())
+}
+
+/// Nanoseconds per call.
+struct Times {
+    bind: f64,
+    launch: f64,
+    record: f64,
+    launch_record: f64,
+    pending: f64,
+    reached: f64,
+}
+
+fn measure(device: &CudaDevice) -> Result<Times> {
+    let driver: &dyn Driver = &**device.driver();
+    driver.bind()?;
+    let (stream, event) = (driver.create_stream()?, driver.create_event(false)?);
+    let module = driver.load(&driver.compile(&SPIN, false)?.code)?;
+    let spin = driver.function(module, "spin")?;
+    let launch = |mut ticks: i64| {
+        let mut arguments = [std::ptr::from_mut(&mut ticks).cast()];
+        driver.launch(spin, Launch::blocks(1, 1), &mut arguments, stream)
+    };
+    let wait = || {
+        while !driver.is_reached(event)? {
+            std::hint::spin_loop();
+        }
+        Ok::<_, Error>(())
+    };
+    let time = |call: &dyn Fn() -> Result<()>| {
+        // In portions that the stream's queue holds.
+        const PORTION: u32 = 200;
+        let mut total = 0.0;
+        for _ in 0..CALLS / PORTION {
+            let begin = Instant::now();
+            for _ in 0..PORTION {
+                call()?;
+            }
+            total += begin.elapsed().as_secs_f64();
+            driver.record(event, stream)?;
+            wait()?;
+        }
+        Ok::<_, Error>(total * 1e9 / f64::from(CALLS))
+    };
+    let launch_record = time(&|| {
+        launch(0)?;
+        Ok(driver.record(event, stream)?)
+    })?;
+    let [bind, launched, record, reached] = [
+        time(&|| Ok(driver.bind()?))?,
+        time(&|| Ok(launch(0)?))?,
+        time(&|| Ok(driver.record(event, stream)?))?,
+        time(&|| driver.is_reached(event).map(|_| ()).map_err(Error::new))?,
+    ];
+    // Half a second of kernel, unless the machine is quicker.
+    launch(800_000_000)?;
+    driver.record(event, stream)?;
+    let begin = Instant::now();
+    let mut asked = 0;
+    while asked < CALLS && !driver.is_reached(event)? {
+        asked += 1;
+    }
+    let pending = begin.elapsed().as_secs_f64() * 1e9 / f64::from(asked.max(1));
+    wait()?;
+    driver.destroy_event(event);
+    driver.destroy_stream(stream);
+    Ok(Times { bind, launch: launched, record, launch_record, pending, reached })
+}
