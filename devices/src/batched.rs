@@ -204,6 +204,7 @@ impl<S: BatchStep> Offload for OnDevice<S> {
     fn remedy(&self, error: &DeviceError) -> Remedy {
         match error.kind() {
             DeviceErrorKind::LaneLost => Remedy::GiveBack,
+            DeviceErrorKind::MemoryInUse => Remedy::Later,
             DeviceErrorKind::Closed => Remedy::Fail,
             _ => Remedy::Split,
         }

@@ -27,6 +27,8 @@ pub enum DeviceErrorKind {
     Panicked(Arc<str>),
     /// The input does not fit into the device's memory. A smaller one may.
     OutOfMemory,
+    /// The input does not fit into the device's memory beside what else is on it. Later it may.
+    MemoryInUse,
     /// The device reports this failure. What it means for the next submission is the device's to know.
     Failed(Arc<str>),
     /// The lane died with the work, and has retired. The same work may succeed on another.
@@ -96,6 +98,12 @@ impl fmt::Display for DeviceError {
             }
             DeviceErrorKind::OutOfMemory => {
                 write!(f, "the input of step `{step}` does not fit into the memory of device `{device}`")
+            }
+            DeviceErrorKind::MemoryInUse => {
+                write!(
+                    f,
+                    "device `{device}` has no memory left for the input of step `{step}`, beside what else is on it"
+                )
             }
             DeviceErrorKind::Failed(why) => write!(f, "device `{device}` failed in step `{step}`: {why}"),
             DeviceErrorKind::LaneLost => {

@@ -18,6 +18,8 @@ pub struct Fault {
 pub enum Severity {
     /// Memory has run out; a smaller request may succeed.
     OutOfMemory,
+    /// Memory has run out, and others have some of it: the same request may succeed later.
+    MemoryInUse,
     /// This call failed; others may succeed.
     Ordinary,
     /// The context is gone for good: every later call fails as well, and nothing that is on the GPU will ever be reached.

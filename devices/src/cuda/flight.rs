@@ -166,6 +166,7 @@ impl Point for Flight {
 pub(super) fn kind_of(fault: &Fault) -> DeviceErrorKind {
     match fault.severity {
         Severity::OutOfMemory => DeviceErrorKind::OutOfMemory,
+        Severity::MemoryInUse => DeviceErrorKind::MemoryInUse,
         Severity::Ordinary => DeviceErrorKind::Failed(fault.text().clone()),
         Severity::Fatal => DeviceErrorKind::LaneLost,
     }

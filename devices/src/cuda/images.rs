@@ -302,12 +302,12 @@ mod tests {
         let code = images.get(&SOURCE, "sm_90", &compiler).unwrap().code;
         let file = folder.files()[0].clone();
         let whole = fs::read(&file).unwrap();
-        let damages: [&dyn Fn(&mut Vec<u8>); 5] = [
-            &Vec::clear,
-            &|bytes| bytes.truncate(SUM),
-            &|bytes| bytes.truncate(bytes.len() - 1),
-            &|bytes| bytes[3] ^= 1,
-            &|bytes| bytes.push(0),
+        let damages: [fn(&mut Vec<u8>); 5] = [
+            Vec::clear,
+            |bytes| bytes.truncate(SUM),
+            |bytes| bytes.truncate(bytes.len() - 1),
+            |bytes| bytes[3] ^= 1,
+            |bytes| bytes.push(0),
         ];
         for (made, damage) in (2..).zip(damages) {
             let mut bytes = whole.clone();

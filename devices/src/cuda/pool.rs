@@ -48,6 +48,7 @@ pub(super) struct Pool {
     driver: Arc<dyn Driver>,
     place: Place,
     free: Mutex<BTreeMap<usize, Vec<u64>>>,
+    trimming: Mutex<()>,
     bytes: AtomicU64,
     used_bytes: AtomicU64,
     driver_allocations: AtomicU64,
@@ -60,6 +61,7 @@ impl Pool {
             driver,
             place,
             free: Mutex::default(),
+            trimming: Mutex::default(),
             bytes: AtomicU64::new(0),
             used_bytes: AtomicU64::new(0),
             driver_allocations: AtomicU64::new(0),
@@ -78,22 +80,51 @@ impl Pool {
 
     /// At least so many bytes, aligned to 256. The driver's context must be bound.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Result<Block, Fault> {
-        self.requests.fetch_add(1, Relaxed);
-        let class = class(bytes);
-        let free = self.free().get_mut(&class).and_then(Vec::pop);
-        let address = match free {
-            Some(address) => address,
-            None => self.grow(class)?,
-        };
-        self.used_bytes.fetch_add(class as u64, Relaxed);
-        Ok(Block { pool: self.clone(), address, bytes: class })
+        self.take_beside(bytes, u64::MAX)
     }
 
-    fn grow(&self, class: usize) -> Result<u64, Fault> {
-        let address = match self.allocate(class) {
-            Err(fault) if fault.severity == Severity::OutOfMemory && self.trim() > 0 => self.allocate(class),
-            other => other,
-        }?;
+    /// The same for who has so many already: if there are none left, the fault says whether others have some.
+    pub(super) fn take_beside(self: &Arc<Self>, bytes: usize, own_bytes: u64) -> Result<Block, Fault> {
+        self.requests.fetch_add(1, Relaxed);
+        let class = class(bytes);
+        // Counted before it is taken and until after it is back: what is not free is counted.
+        self.used_bytes.fetch_add(class as u64, Relaxed);
+        let free = self.free().get_mut(&class).and_then(Vec::pop);
+        let address = match free {
+            Some(address) => Ok(address),
+            None => self.grow(class, own_bytes.saturating_add(class as u64)),
+        };
+        match address {
+            Ok(address) => Ok(Block { pool: self.clone(), address, bytes: class }),
+            Err(fault) => {
+                self.used_bytes.fetch_sub(class as u64, Relaxed);
+                Err(fault)
+            }
+        }
+    }
+
+    fn grow(&self, class: usize, own_bytes: u64) -> Result<u64, Fault> {
+        let mut address = self.allocate(class);
+        if is_out_of_memory(&address) {
+            // What another thread is giving back is neither free nor used: one at a time.
+            let _alone = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                self.trim();
+                address = self.allocate(class);
+                let used = self.used_bytes.load(Relaxed);
+                if !is_out_of_memory(&address) {
+                    break;
+                }
+                // What came back meanwhile may be enough.
+                if self.free().values().all(Vec::is_empty) {
+                    let others = used.max(self.used_bytes.load(Relaxed)) > own_bytes;
+                    let severity = if others { Severity::MemoryInUse } else { Severity::OutOfMemory };
+                    address = address.map_err(|fault| Fault::new(severity, fault.text().clone()));
+                    break;
+                }
+            }
+        }
+        let address = address?;
         self.driver_allocations.fetch_add(1, Relaxed);
         self.bytes.fetch_add(class as u64, Relaxed);
         Ok(address)
@@ -154,13 +185,21 @@ impl Block {
     pub(super) fn address(&self) -> u64 {
         self.address
     }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.pool.used_bytes.fetch_sub(self.bytes as u64, Relaxed);
         self.pool.free().entry(self.bytes).or_default().push(self.address);
+        self.pool.used_bytes.fetch_sub(self.bytes as u64, Relaxed);
     }
+}
+
+fn is_out_of_memory<T>(result: &Result<T, Fault>) -> bool {
+    result.as_ref().is_err_and(|fault| fault.severity == Severity::OutOfMemory)
 }
 
 impl fmt::Debug for Block {

@@ -17,6 +17,14 @@ use super::compiler::Nvrtc;
 use super::driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
 use super::{Fault, Image, Images, KernelError, KernelSource, Severity};
 
+/// The calls are those of this version; a driver that lacks one of them would not say so before it is called.
+const CUDA_MIN: i32 = 13_000;
+
+/// As `13.0`.
+fn version_text(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
 /// One GPU, through NVIDIA's driver. Holds its primary context.
 pub(super) struct RealDriver {
     info: GpuInfo,
@@ -38,6 +46,15 @@ impl RealDriver {
         }
         connect();
         result::init().map_err(|error| format!("NVIDIA's driver does not start: {}", text(error)))?;
+        let mut version = 0;
+        // SAFETY: writes to a number that lives as long as the call.
+        unsafe { sys::cuDriverGetVersion(&mut version) };
+        if version < CUDA_MIN {
+            let (is, needs) = (version_text(version), version_text(CUDA_MIN));
+            return Err(format!(
+                "NVIDIA's driver is too old: it is one for CUDA {is}, and {needs} is needed"
+            ));
+        }
         let count = result::device::get_count().map_err(text)?;
         if count <= 0 { Err("NVIDIA's driver finds no GPU".into()) } else { Ok(count as usize) }
     }
@@ -70,7 +87,7 @@ impl RealDriver {
             arch: format!("sm_{major}{minor}"),
             memory_bytes,
             multiprocessors: multiprocessors as u32,
-            driver: format!("{}.{}", version / 1000, version % 1000 / 10),
+            driver: version_text(version),
         };
         let this = Self { info, device, context };
         this.bind()?;

@@ -81,6 +81,8 @@ pub struct Work<'a> {
     stream: Stream,
     lane: LaneId,
     held: Held,
+    /// Of the GPU's memory, that this submission has taken.
+    own_bytes: u64,
 }
 
 /// What stays until the GPU is done.
@@ -102,7 +104,7 @@ const ARGUMENTS_MAX: usize = 48;
 
 impl<'a> Work<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>, stream: Stream, lane: LaneId) -> Self {
-        Self { shared, stream, lane, held: Held::default() }
+        Self { shared, stream, lane, held: Held::default(), own_bytes: 0 }
     }
 
     pub(super) fn into_held(self) -> Held {
@@ -147,7 +149,9 @@ impl<'a> Work<'a> {
     /// # Errors
     /// [`Fault`]: out of memory, usually.
     pub fn allocate<T: Pod>(&mut self, len: usize) -> Result<DeviceSlice<T>, Fault> {
-        let block = Arc::new(self.shared.memory.take(len * size_of::<T>())?);
+        let block = self.shared.memory.take_beside(len * size_of::<T>(), self.own_bytes)?;
+        self.own_bytes += block.bytes() as u64;
+        let block = Arc::new(block);
         self.held.blocks.push(block.clone());
         Ok(DeviceSlice::new(block, 0, len))
     }

@@ -58,7 +58,7 @@ pub(crate) struct RunArguments {
     /// Events in flight at most [0: eight per thread]
     #[arg(long, value_name = "N")]
     slots: Option<String>,
-    /// Where offloaded algorithms compute: auto, host, emulated[:KEY=VALUE,…], … (see `asynchrotron list`)
+    /// Where offloaded algorithms compute: auto, host, cuda, cuda:N, cuda:all, emulated[:KEY=VALUE,…], … (see `asynchrotron list`)
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// The time in which the job runs: real, or simulated, which needs one thread and is meant for emulated devices

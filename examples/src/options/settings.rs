@@ -198,10 +198,6 @@ impl Settings {
         self.devices.get_or_init(|| crate::device::discover(self.clock.clone()))
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
     /// How the requests of an algorithm form batches: its own parameter, `--batch`, or what suits the device.
     pub(crate) fn batches(&self, parameter: &str, device: &dyn Device) -> BatchConfig {
         self.batches_or(parameter, default_policy(device))

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::crowd::{Crowd, JobSide};
 use super::decide::{Action, CloseReason, Group, State, decide, nobody_else};
-use super::driver::{LANES_LOST_MAX, drive};
+use super::driver::{LANES_LOST_MAX, drive, pause};
 use super::fixed::Book;
 use super::learnt::Learnt;
 use super::offload::{Offload, Remedy};
@@ -344,7 +344,7 @@ impl<O: Offload> Core<O> {
         let padded = self.config.padded(rows);
         let lonely = Lonely::new(sightings, index, (rows, padded), bytes, reason);
         let tell = |place| lonely.tell(place, nanoseconds(clock));
-        let mut lanes_lost = 0;
+        let (mut lanes_lost, mut pauses) = (0, 0);
         loop {
             let run = self.offload.run_alone(request, padded, &tell);
             // When the device was done is not when that is noticed; but to know it costs an allocation.
@@ -355,8 +355,13 @@ impl<O: Offload> Core<O> {
             if lonely.has_travelled() {
                 lonely.end(at, nanoseconds(clock), ended.is_err());
             }
-            match &ended {
-                Err(error) if self.offload.remedy(error) == Remedy::GiveBack => lanes_lost += 1,
+            match ended.as_ref().map_err(|error| self.offload.remedy(error)) {
+                Err(Remedy::GiveBack) => lanes_lost += 1,
+                Err(Remedy::Later) if let Some(pause) = pause(pauses) => {
+                    pauses += 1;
+                    clock.sleep(pause).await;
+                    continue;
+                }
                 _ => lanes_lost = LANES_LOST_MAX,
             }
             if lanes_lost >= LANES_LOST_MAX {

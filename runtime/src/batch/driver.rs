@@ -38,6 +38,11 @@ use crate::timeline::{BatchEnds, Record, Recorder};
 /// With so many lanes a request may die before it is taken for what kills them.
 pub(super) const LANES_LOST_MAX: u32 = 3;
 
+/// How long a request alone waits before it is tried again, after so many pauses; `None`: it has waited long enough.
+pub(super) fn pause(taken: u32) -> Option<Duration> {
+    (taken < 500).then(|| Duration::from_micros((100_u64 << taken.min(7)).min(10_000)))
+}
+
 type Requests<O> = Vec<Taken<Request<O>, <O as Offload>::Reply, <O as Offload>::Error>>;
 
 /// Closes batches until it is aborted.
@@ -162,6 +167,7 @@ impl<O: Offload> Run<O> {
         let mut lane = Some(lane);
         // Parts that are still to be run, the next one last.
         let mut parts = vec![requests];
+        let mut pauses = 0;
         while let Some(mut part) = parts.pop() {
             // Nobody waits for these any more: they cost nothing.
             part.retain(|taken| !taken.is_abandoned());
@@ -183,7 +189,7 @@ impl<O: Offload> Run<O> {
                     self.look(batch.answer(answers, self.now()));
                 }
                 Err(error) => match core.offload.remedy(&error) {
-                    Remedy::Split if part.len() > 1 => {
+                    Remedy::Split | Remedy::Later if part.len() > 1 => {
                         lock(&core.tally).splits += 1;
                         let second = part.split_off(part.len().div_ceil(2));
                         parts.extend([second, part]);
@@ -194,7 +200,14 @@ impl<O: Offload> Run<O> {
                         return self
                             .give_back(batch, good.into_iter().chain(parts.into_iter().flatten()).collect());
                     }
-                    Remedy::Split | Remedy::Fail => self.answer(&batch, part, |_| Err(error.clone())),
+                    Remedy::Later if let Some(pause) = pause(pauses) => {
+                        pauses += 1;
+                        self.job.clock.sleep(pause).await;
+                        parts.push(part);
+                    }
+                    Remedy::Split | Remedy::Later | Remedy::Fail => {
+                        self.answer(&batch, part, |_| Err(error.clone()));
+                    }
                 },
             }
         }

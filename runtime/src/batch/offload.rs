@@ -133,6 +133,9 @@ pub enum Remedy {
     /// One of its requests may be guilty, or there were too many: both halves are tried alone, and so on, until every request
     /// has succeeded or failed alone.
     Split,
+    /// There is no room for it now, beside what else is on the device: as [`Split`](Self::Split), but a request alone is tried again,
+    /// after a pause, for some five seconds.
+    Later,
     /// The lane has died, and the batch is as good as before: it goes back to the queue, for another lane.
     GiveBack,
     /// Nothing: all of its requests fail.

@@ -14,6 +14,7 @@ use asynchrotron::time::Clock;
 pub enum Failed {
     Guilty(u64),
     OutOfMemory,
+    NoRoom,
     LaneDied,
     Other(String),
 }
@@ -145,6 +146,7 @@ impl Offload for Square {
     fn remedy(&self, error: &Failed) -> Remedy {
         match error {
             Failed::LaneDied => Remedy::GiveBack,
+            Failed::NoRoom => Remedy::Later,
             Failed::Other(_) => Remedy::Fail,
             _ => Remedy::Split,
         }
