@@ -126,7 +126,7 @@ impl CudaDevice {
         let description = format!("{gpu}, {arch}, {gib:.0} GiB, driver {version}, {lanes} lanes{named}");
         let memory_bytes = Some(*memory_bytes);
         let name = format!("cuda:{ordinal}");
-        let shared = Shared::new(driver, lanes, nvtx)?;
+        let shared = Shared::new(driver, lanes, config.waiting.sleeps(), nvtx)?;
         let threads = Threads::new("cuda", lanes, config.inline_below);
         let engine = Engine::new(config.waiting, lanes, config.spin, &name)
             .map_err(|error| Fault::new(super::Severity::Ordinary, format!("no driver thread: {error}")))?;

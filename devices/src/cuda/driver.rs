@@ -98,8 +98,9 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     /// Gives it back, when what is on it has ended.
     fn destroy_stream(&self, stream: Stream);
 
-    /// A point that is on no stream yet. `timed`: with the GPU's time.
-    fn create_event(&self, timed: bool) -> Result<CudaEvent, Fault>;
+    /// A point that is on no stream yet. `sleeps`: whoever [synchronizes](Self::synchronize) with it sleeps instead of spinning; such
+    /// a point interrupts the processor, and streams that share one of the GPU's queues wait for each other's.
+    fn create_event(&self, sleeps: bool) -> Result<CudaEvent, Fault>;
     /// Gives it back.
     fn destroy_event(&self, event: CudaEvent);
     /// Puts the point behind everything that is on the stream.
@@ -110,8 +111,6 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     fn synchronize(&self, event: CudaEvent) -> Result<(), Fault>;
     /// Makes the stream wait for the point, on the GPU.
     fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault>;
-    /// Time between two points that were reached, in milliseconds.
-    fn elapsed_ms(&self, from: CudaEvent, to: CudaEvent) -> Result<f32, Fault>;
 
     /// Pinned memory, cached (not write-combined).
     fn pin(&self, bytes: usize) -> Result<Pinned, Fault>;

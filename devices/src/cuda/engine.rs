@@ -43,6 +43,13 @@ pub enum Waiting {
     Block,
 }
 
+impl Waiting {
+    /// Whether threads sleep in the driver until an event is reached.
+    pub(super) fn sleeps(self) -> bool {
+        matches!(self, Self::Thread | Self::Block)
+    }
+}
+
 /// Why a GPU is not used any more.
 #[derive(Debug)]
 pub(super) struct Retirement {

@@ -192,7 +192,7 @@ impl Driver for MockDriver {
 
     fn destroy_stream(&self, _stream: Stream) {}
 
-    fn create_event(&self, _timed: bool) -> Result<CudaEvent, Fault> {
+    fn create_event(&self, _sleeps: bool) -> Result<CudaEvent, Fault> {
         Ok(CudaEvent(self.handle()))
     }
 
@@ -230,10 +230,6 @@ impl Driver for MockDriver {
 
     fn wait(&self, _stream: Stream, _event: CudaEvent) -> Result<(), Fault> {
         alive(&self.state())
-    }
-
-    fn elapsed_ms(&self, _from: CudaEvent, _to: CudaEvent) -> Result<f32, Fault> {
-        Ok(0.0)
     }
 
     fn pin(&self, bytes: usize) -> Result<Pinned, Fault> {

@@ -80,11 +80,17 @@ impl Pool {
 
     /// At least so many bytes, aligned to 256. The driver's context must be bound.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Result<Block, Fault> {
-        self.take_beside(bytes, u64::MAX)
+        self.take_beside(bytes, u64::MAX, None)
     }
 
-    /// The same for who has so many already: if there are none left, the fault says whether others have some.
-    pub(super) fn take_beside(self: &Arc<Self>, bytes: usize, own_bytes: u64) -> Result<Block, Fault> {
+    /// The same for who has so many already: if there are none left, the fault says whether others have some. The memory is first
+    /// used on `stream`: what the driver allocates is there from then on in that stream's order.
+    pub(super) fn take_beside(
+        self: &Arc<Self>,
+        bytes: usize,
+        own_bytes: u64,
+        stream: Option<Stream>,
+    ) -> Result<Block, Fault> {
         self.requests.fetch_add(1, Relaxed);
         let class = class(bytes);
         // Counted before it is taken and until after it is back: what is not free is counted.
@@ -92,7 +98,7 @@ impl Pool {
         let free = self.free().get_mut(&class).and_then(Vec::pop);
         let address = match free {
             Some(address) => Ok(address),
-            None => self.grow(class, own_bytes.saturating_add(class as u64)),
+            None => self.grow(class, own_bytes.saturating_add(class as u64), stream),
         };
         match address {
             Ok(address) => Ok(Block { pool: self.clone(), address, bytes: class }),
@@ -103,14 +109,14 @@ impl Pool {
         }
     }
 
-    fn grow(&self, class: usize, own_bytes: u64) -> Result<u64, Fault> {
-        let mut address = self.allocate(class);
+    fn grow(&self, class: usize, own_bytes: u64, stream: Option<Stream>) -> Result<u64, Fault> {
+        let mut address = self.allocate(class, stream);
         if is_out_of_memory(&address) {
             // What another thread is giving back is neither free nor used: one at a time.
             let _alone = self.trimming.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 self.trim();
-                address = self.allocate(class);
+                address = self.allocate(class, stream);
                 let used = self.used_bytes.load(Relaxed);
                 if !is_out_of_memory(&address) {
                     break;
@@ -130,10 +136,12 @@ impl Pool {
         Ok(address)
     }
 
-    fn allocate(&self, bytes: usize) -> Result<u64, Fault> {
+    fn allocate(&self, bytes: usize, stream: Option<Stream>) -> Result<u64, Fault> {
         match self.place {
             Place::Host => self.driver.pin(bytes).map(|Pinned(address)| address as u64),
-            Place::Gpu(stream) => self.driver.allocate(bytes, stream).map(|Address(address)| address),
+            Place::Gpu(any) => {
+                self.driver.allocate(bytes, stream.unwrap_or(any)).map(|Address(address)| address)
+            }
         }
     }
 

@@ -168,14 +168,10 @@ impl Driver for RealDriver {
         let _ = unsafe { result::stream::destroy(stream_of(stream)) };
     }
 
-    fn create_event(&self, timed: bool) -> Result<CudaEvent, Fault> {
-        // Whoever synchronizes sleeps; timing costs a little each time.
-        let flags = if timed {
-            sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32
-        } else {
-            sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC as u32
-                | sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32
-        };
+    fn create_event(&self, sleeps: bool) -> Result<CudaEvent, Fault> {
+        use sys::CUevent_flags as Flags;
+        let sleep = if sleeps { Flags::CU_EVENT_BLOCKING_SYNC as u32 } else { 0 };
+        let flags = Flags::CU_EVENT_DISABLE_TIMING as u32 | sleep;
         let mut event = std::ptr::null_mut();
         // SAFETY: writes to a pointer that lives as long as the call.
         unsafe { sys::cuEventCreate(&mut event, flags) }
@@ -215,12 +211,6 @@ impl Driver for RealDriver {
         // SAFETY: see above.
         unsafe { result::stream::wait_event(stream_of(stream), event_of(event), flags) }
             .map_err(|error| fault("cuStreamWaitEvent", error))
-    }
-
-    fn elapsed_ms(&self, from: CudaEvent, to: CudaEvent) -> Result<f32, Fault> {
-        // SAFETY: see above.
-        unsafe { result::event::elapsed(event_of(from), event_of(to)) }
-            .map_err(|error| fault("cuEventElapsedTime", error))
     }
 
     fn pin(&self, bytes: usize) -> Result<Pinned, Fault> {

@@ -17,13 +17,20 @@ pub(super) struct Shared {
     pub(super) pinned: Arc<Pool>,
     /// Points that are on no stream.
     events: Mutex<Vec<CudaEvent>>,
+    /// Whether threads sleep in the driver until an event is reached.
+    events_sleep: bool,
     pub(super) streams: Box<[Stream]>,
     /// If submissions are to be named.
     pub(super) nvtx: Option<Nvtx>,
 }
 
 impl Shared {
-    pub(super) fn new(driver: Arc<dyn Driver>, lanes: usize, nvtx: Option<Nvtx>) -> Result<Arc<Self>, Fault> {
+    pub(super) fn new(
+        driver: Arc<dyn Driver>,
+        lanes: usize,
+        events_sleep: bool,
+        nvtx: Option<Nvtx>,
+    ) -> Result<Arc<Self>, Fault> {
         driver.bind()?;
         let streams = (0..lanes.max(1)).map(|_| driver.create_stream()).collect::<Result<Box<[_]>, _>>()?;
         Ok(Arc::new(Self {
@@ -31,6 +38,7 @@ impl Shared {
             memory: Pool::new(driver.clone(), Place::Gpu(streams[0])),
             pinned: Pool::new(driver.clone(), Place::Host),
             events: Mutex::default(),
+            events_sleep,
             streams,
             nvtx,
             driver,
@@ -40,7 +48,7 @@ impl Shared {
     /// A point that is on no stream.
     pub(super) fn take_event(&self) -> Result<CudaEvent, Fault> {
         let pooled = self.events.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.map_or_else(|| self.driver.create_event(false), Ok)
+        pooled.map_or_else(|| self.driver.create_event(self.events_sleep), Ok)
     }
 
     pub(super) fn give_event(&self, event: CudaEvent) {

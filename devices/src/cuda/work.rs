@@ -149,7 +149,8 @@ impl<'a> Work<'a> {
     /// # Errors
     /// [`Fault`]: out of memory, usually.
     pub fn allocate<T: Pod>(&mut self, len: usize) -> Result<DeviceSlice<T>, Fault> {
-        let block = self.shared.memory.take_beside(len * size_of::<T>(), self.own_bytes)?;
+        let block =
+            self.shared.memory.take_beside(len * size_of::<T>(), self.own_bytes, Some(self.stream))?;
         self.own_bytes += block.bytes() as u64;
         let block = Arc::new(block);
         self.held.blocks.push(block.clone());

@@ -101,10 +101,19 @@ impl Real {
 
     pub(super) fn park(&self) {
         // Whoever was woken by that runs next, perhaps here.
-        if !self.ring_alarms() && !harvest::when_idle() {
+        let rung = self.ring_alarms();
+        // A worker that looks around for a while keeps the executor from waking another for what comes meanwhile: only the last one
+        // awake may, which nobody but devices gives work to.
+        let found = if self.is_last_awake() { harvest::when_idle() } else { harvest::in_passing() > 0 };
+        if !rung && !found {
             PARKED.set(true);
             self.change(|staff| staff.parked += 1);
         }
+    }
+
+    fn is_last_awake(&self) -> bool {
+        let staff = lock(&self.staff);
+        staff.parked + 1 >= staff.workers
     }
 
     pub(super) fn unpark(&self) {

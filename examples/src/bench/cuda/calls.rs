@@ -33,7 +33,7 @@ pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
         tell(json!({
             "threads": threads, "bind_ns": mean(|t| t.bind), "launch_ns": mean(|t| t.launch), "record_ns": mean(|t| t.record),
             "query_pending_ns": mean(|t| t.pending), "query_reached_ns": mean(|t| t.reached),
-            "launch_record_ns": mean(|t| t.launch_record),
+            "launch_record_ns": mean(|t| t.launch_record), "on_32_streams_ns": mean(|t| t.on_many),
         }));
     }
     Ok(())
@@ -45,6 +45,8 @@ struct Times {
     launch: f64,
     record: f64,
     launch_record: f64,
+    /// The same, on one stream after the other.
+    on_many: f64,
     pending: f64,
     reached: f64,
 }
@@ -84,6 +86,21 @@ fn measure(device: &CudaDevice) -> Result<Times> {
         launch(0)?;
         Ok(driver.record(event, stream)?)
     })?;
+    let many = (0..32).map(|_| Ok((driver.create_stream()?, driver.create_event(false)?)));
+    let many = many.collect::<Result<Vec<_>>>()?;
+    let next = std::cell::Cell::new(0);
+    let on_many = time(&|| {
+        let (stream, event) = many[next.replace((next.get() + 1) % many.len())];
+        let mut ticks = 0_i64;
+        let mut arguments = [std::ptr::from_mut(&mut ticks).cast()];
+        driver.launch(spin, Launch::blocks(1, 1), &mut arguments, stream)?;
+        Ok(driver.record(event, stream)?)
+    })?;
+    for (stream, event) in many {
+        driver.synchronize(event)?;
+        driver.destroy_event(event);
+        driver.destroy_stream(stream);
+    }
     let [bind, launched, record, reached] = [
         time(&|| Ok(driver.bind()?))?,
         time(&|| Ok(launch(0)?))?,
@@ -102,5 +119,5 @@ fn measure(device: &CudaDevice) -> Result<Times> {
     wait()?;
     driver.destroy_event(event);
     driver.destroy_stream(stream);
-    Ok(Times { bind, launch: launched, record, launch_record, pending, reached })
+    Ok(Times { bind, launch: launched, record, launch_record, on_many, pending, reached })
 }
