@@ -1,51 +1,58 @@
-//! [`Harvest`]: work elsewhere whose end is found by asking, and the workers that ask in passing.
+//! [`Harvest`]: work elsewhere whose end is found by asking, and the workers that ask.
 //!
-//! A device that does not call back (a GPU, whose queues are asked whether they have got somewhere) registers here. Workers then ask
-//! it between two polls, where it costs next to nothing and whoever is woken runs on the spot, and before they park, where they have
-//! nothing better to do. A device must not rely on it: workers may be busy, asleep, or those of another executor.
+//! A device that does not call back (a GPU, whose queues are asked whether they have got somewhere) registers here. While a job runs,
+//! one of its tasks, the harvester, asks it: between the polls of other tasks, where whoever is woken runs next on the same worker,
+//! without a wake-up of a sleeping thread.
 //!
+//! ```text
+//!              (1) armed                       nothing ended for a while, or none is expected soon: (2) handed over
+//!   DORMANT ──────────────▶ ASKING ⟲ yields ──────────────────────────────────────────────────────▶ DORMANT
+//!                                   └──────── nothing outstanding ────────────────────────────────▶
 //! ```
-//! use std::sync::Arc;
-//! use asynchrotron::harvest::{self, Harvest};
 //!
-//! struct Queue;
-//! impl Harvest for Queue {
-//!     fn harvest(&self) -> usize { 0 }        // nothing has ended
-//! }
-//!
-//! let registered = harvest::register(Arc::new(Queue));
-//! harvest::in_passing();                      // as workers do
-//! drop(registered);
-//! ```
+//! A device must not rely on it: work may be submitted where no job runs, and workers may be busy. It has a thread of its own to
+//! which the harvester hands over.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::lock::lock;
 
 /// Work elsewhere whose end is found by asking.
 pub trait Harvest: Send + Sync {
-    /// Looks for what has ended, wakes who waits for it, and says how much that was. Called by many threads at once, after each poll
-    /// of an event that suspends: where nothing is outstanding it must cost no more than a load.
+    /// How much has not ended. At most a load.
+    fn outstanding(&self) -> usize;
+
+    /// Looks for what has ended, wakes who waits for it, and says how much that was. Called again and again.
     fn harvest(&self) -> usize;
 
-    /// The same for a worker that has nothing to do and is about to park. It may look a little longer.
-    fn harvest_idle(&self) -> usize {
-        self.harvest()
-    }
+    /// How long it is not worth asking.
+    fn quiet_for(&self) -> Duration;
+
+    /// Nobody asks any more until something is [armed](armed).
+    fn hand_over(&self);
 }
+
+/// How long the harvester asks in vain, and how soon an end must be expected for it to wait. The way through another thread takes
+/// about as long.
+const PATIENCE: Duration = Duration::from_micros(50);
 
 static FIELDS: Mutex<Vec<(u64, Arc<dyn Harvest>)>> = Mutex::new(Vec::new());
-/// Changes whenever `FIELDS` does. 0: there never were any.
+/// Changes whenever `FIELDS` does.
 static EDITION: AtomicU64 = AtomicU64::new(0);
+/// Of all jobs.
+static WORKERS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// A copy of `FIELDS`, and its edition: workers share nothing that is written.
-    static KNOWN: RefCell<(u64, Vec<Arc<dyn Harvest>>)> = const { RefCell::new((0, Vec::new())) };
+    /// On a worker: what wakes its job's harvester.
+    static HARVESTER: RefCell<Option<Arc<Notify>>> = const { RefCell::new(None) };
 }
 
-/// Workers ask `harvest` until the guard is dropped.
+/// Harvesters ask `harvest` until the guard is dropped.
 pub fn register(harvest: Arc<dyn Harvest>) -> Registered {
     let mut fields = lock(&FIELDS);
     let number = EDITION.load(Ordering::Relaxed) + 1;
@@ -54,7 +61,7 @@ pub fn register(harvest: Arc<dyn Harvest>) -> Registered {
     Registered { number }
 }
 
-/// Makes workers ask until it is dropped.
+/// Makes harvesters ask until it is dropped.
 #[must_use = "nobody asks once this is dropped"]
 #[derive(Debug)]
 pub struct Registered {
@@ -72,77 +79,146 @@ impl Drop for Registered {
     }
 }
 
-/// Asks all that are registered; says how much has ended. For executors other than the scheduler's: call it between polls.
-#[inline]
-pub fn in_passing() -> usize {
-    each(|field| field.harvest())
+/// Something was submitted on this thread. Says whether a harvester will ask for it.
+pub fn armed() -> bool {
+    let notify = |harvester: &RefCell<Option<Arc<Notify>>>| match &*harvester.borrow() {
+        Some(harvester) => {
+            harvester.notify_one();
+            true
+        }
+        None => false,
+    };
+    HARVESTER.try_with(notify).unwrap_or(false)
 }
 
-/// The same for a thread that is about to park, as in `on_thread_park` of tokio's builder. Says whether anything has ended.
-pub fn when_idle() -> bool {
-    each(|field| field.harvest_idle()) > 0
+/// The workers of all jobs that run now.
+pub fn workers() -> usize {
+    WORKERS.load(Ordering::Relaxed)
 }
 
-/// Whether this thread is one that asks. Where it is not, whoever submits must see to it that another does.
-pub fn asks_here() -> bool {
-    KNOWN.try_with(|known| known.try_borrow().is_ok_and(|known| known.0 != 0)).unwrap_or(false)
+/// Workers that were added or taken away.
+pub(crate) fn employ(workers: usize) {
+    WORKERS.fetch_add(workers, Ordering::Relaxed);
 }
 
-#[inline]
-fn each(ask: impl Fn(&dyn Harvest) -> usize) -> usize {
-    match EDITION.load(Ordering::Acquire) {
-        0 => 0,
-        edition => each_of(edition, ask),
+/// The reverse.
+pub(crate) fn dismiss(workers: usize) {
+    WORKERS.fetch_sub(workers, Ordering::Relaxed);
+}
+
+/// This thread is a worker of the job that this harvester belongs to.
+pub(crate) fn enter_thread(harvester: &Arc<Notify>) {
+    HARVESTER.with(|known| *known.borrow_mut() = Some(harvester.clone()));
+}
+
+/// The harvester: a task of the job, for as long as that runs.
+pub(crate) async fn run(armed: Arc<Notify>) {
+    let mut known = (0, Vec::new());
+    loop {
+        armed.notified().await;
+        let mut found = Instant::now();
+        loop {
+            refresh(&mut known);
+            let (mut outstanding, mut ended, mut quiet) = (0, 0, Duration::MAX);
+            for field in known.1.iter().filter(|field| field.outstanding() > 0) {
+                ended += field.harvest();
+                outstanding += field.outstanding();
+                quiet = quiet.min(field.quiet_for());
+            }
+            if ended > 0 {
+                found = Instant::now();
+            }
+            if outstanding == 0 {
+                break;
+            }
+            if quiet > PATIENCE || found.elapsed() > PATIENCE {
+                known.1.iter().filter(|field| field.outstanding() > 0).for_each(|field| field.hand_over());
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        // What has gone is let go even if nothing is ever armed again.
+        refresh(&mut known);
     }
 }
 
-fn each_of(edition: u64, ask: impl Fn(&dyn Harvest) -> usize) -> usize {
-    // A waker that polls on the spot, or a thread that ends, can get here again.
-    KNOWN
-        .try_with(|known| {
-            let Ok(mut known) = known.try_borrow_mut() else { return 0 };
-            if known.0 != edition {
-                let fields = lock(&FIELDS);
-                let fresh = fields.iter().map(|(_, field)| field.clone()).collect();
-                let stale = std::mem::replace(&mut *known, (EDITION.load(Ordering::Relaxed), fresh));
-                drop(fields);
-                drop(stale);
-            }
-            known.1.iter().map(|field| ask(&**field)).sum()
-        })
-        .unwrap_or(0)
+fn refresh(known: &mut (u64, Vec<Arc<dyn Harvest>>)) {
+    if known.0 != EDITION.load(Ordering::Acquire) {
+        let fields = lock(&FIELDS);
+        let fresh = fields.iter().map(|(_, field)| field.clone()).collect();
+        let stale = std::mem::replace(known, (EDITION.load(Ordering::Relaxed), fresh));
+        drop(fields);
+        drop(stale); // foreign code, hence after unlocking
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
 
+    /// Ends one thing each time it is asked.
     #[derive(Default)]
-    struct Counted(AtomicUsize);
+    struct Counted {
+        outstanding: AtomicUsize,
+        handed_over: AtomicUsize,
+        stuck: bool,
+    }
 
     impl Harvest for Counted {
+        fn outstanding(&self) -> usize {
+            self.outstanding.load(Ordering::Relaxed)
+        }
+
         fn harvest(&self) -> usize {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            if self.stuck {
+                return 0;
+            }
+            self.outstanding.fetch_sub(1, Ordering::Relaxed);
             1
+        }
+
+        fn quiet_for(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn hand_over(&self) {
+            self.handed_over.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     // One test: the registry is the process's.
     #[test]
-    fn asks_who_is_registered_and_nobody_else() {
-        assert!(!asks_here());
-        let [first, second] = [(); 2].map(|()| Arc::new(Counted::default()));
-        let first_registered = register(first.clone());
-        assert!(in_passing() >= 1);
-        let second_registered = register(second.clone());
-        assert!(asks_here());
-        when_idle();
-        drop(first_registered);
-        in_passing();
-        drop(second_registered);
-        in_passing();
-        assert_eq!([&first, &second].map(|field| field.0.load(Ordering::Relaxed)), [2, 2]);
-        assert_eq!(Arc::strong_count(&first), 1);
+    fn asks_until_nothing_is_outstanding_or_hands_over() {
+        let executor = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        executor.block_on(async {
+            assert!(!armed());
+            let notify = Arc::new(Notify::new());
+            enter_thread(&notify);
+            let harvester = tokio::spawn(run(notify));
+            let until = async |done: &dyn Fn() -> bool| {
+                while !done() {
+                    tokio::task::yield_now().await;
+                }
+            };
+
+            let field = Arc::new(Counted { outstanding: AtomicUsize::new(3), ..Counted::default() });
+            let registered = register(field.clone());
+            assert!(armed());
+            until(&|| field.outstanding() == 0).await;
+
+            let stuck = Counted { outstanding: AtomicUsize::new(1), stuck: true, ..Counted::default() };
+            let stuck = Arc::new(stuck);
+            let also_registered = register(stuck.clone());
+            armed();
+            until(&|| stuck.handed_over.load(Ordering::Relaxed) == 1).await;
+            armed();
+            until(&|| stuck.handed_over.load(Ordering::Relaxed) == 2).await;
+            assert_eq!(field.handed_over.load(Ordering::Relaxed), 0);
+
+            drop((registered, also_registered));
+            armed();
+            until(&|| Arc::strong_count(&field) == 1 && Arc::strong_count(&stuck) == 1).await;
+            harvester.abort();
+        });
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use asynchrotron_sync::Turnstile;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::batch::{BatchPolicy, Crowd, JobSide, Presence};
@@ -14,6 +15,7 @@ use crate::chain::Chain;
 use crate::clock;
 use crate::config::Config;
 use crate::feed::Feed;
+use crate::harvest;
 use crate::lock::lock;
 use crate::monitor::{Watch, Watched};
 use crate::plan::{Launch, Plan};
@@ -186,10 +188,18 @@ fn executor(threads: usize, clock: &Clock) -> std::io::Result<Runtime> {
     let number = AtomicUsize::new(0);
     let mut executor = tokio::runtime::Builder::new_multi_thread();
     let [start, park, unpark] = [(); 3].map(|()| clock.clone());
+    let harvester = Arc::new(Notify::new());
+    let harvester_of_workers = harvester.clone();
     executor
         .worker_threads(threads)
         .thread_name_fn(move || format!("worker-{}", number.fetch_add(1, Relaxed)))
-        .on_thread_start(move || start.enter_thread())
+        .on_thread_start(move || {
+            start.enter_thread();
+            // Simulated time stands still while devices work: their own threads ask.
+            if !start.is_simulated() {
+                harvest::enter_thread(&harvester_of_workers);
+            }
+        })
         .on_thread_park(move || park.park())
         .on_thread_unpark(move || unpark.unpark())
         .enable_all();
@@ -200,6 +210,8 @@ fn executor(threads: usize, clock: &Clock) -> std::io::Result<Runtime> {
     let executor = executor.build()?;
     if clock.is_simulated() {
         executor.spawn(clock.clone().keep_pace());
+    } else {
+        executor.spawn(harvest::run(harvester));
     }
     Ok(executor)
 }

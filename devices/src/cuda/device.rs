@@ -29,8 +29,6 @@ pub struct CudaConfig {
     pub lanes: usize,
     /// How the ends of submissions are learnt.
     pub waiting: Waiting,
-    /// How long a worker that has nothing to do asks the GPU again and again before it parks.
-    pub spin: Duration,
     /// A submission that has not ended after this is taken to have hung: its waiter is told, and the GPU is not used any more.
     pub hang_after: Duration,
     /// Steps without a body for the GPU run on the host; those that are shorter than this on the caller's thread.
@@ -44,7 +42,6 @@ impl Default for CudaConfig {
         Self {
             lanes: 8,
             waiting: Waiting::default(),
-            spin: Duration::from_micros(50),
             hang_after: Duration::from_secs(60),
             inline_below: Duration::from_micros(50),
             nvtx: false,
@@ -128,7 +125,7 @@ impl CudaDevice {
         let name = format!("cuda:{ordinal}");
         let shared = Shared::new(driver, lanes, config.waiting.sleeps(), nvtx)?;
         let threads = Threads::new("cuda", lanes, config.inline_below);
-        let engine = Engine::new(config.waiting, lanes, config.spin, &name)
+        let engine = Engine::new(config.waiting, lanes, &name)
             .map_err(|error| Fault::new(super::Severity::Ordinary, format!("no driver thread: {error}")))?;
         Ok(Self {
             name,

@@ -1,7 +1,7 @@
 //! [`Engine`]: how the ends of submissions are learnt.
 //!
-//! By default the GPU is *asked*: workers ask between two polls and before they park, and a driver thread asks while they are busy
-//! or asleep. The other strategies are there to be compared with (`asynchrotron bench cuda`).
+//! By default the GPU is *asked*: by a task of the job between the polls of others ([`harvest`]), and by a driver thread while workers
+//! are busy or asleep, or where there is a core to spare for it. The other strategies are there to be compared with (`asynchrotron bench cuda`).
 //!
 //! ```text
 //!                   nothing outstanding                     workers ask
@@ -85,20 +85,17 @@ pub(super) struct Engine {
 struct Core {
     points: Points<Flight>,
     origin: Instant,
-    /// Whether an idle worker is asking again and again. One is enough.
-    spinning: AtomicBool,
-    /// How long it does.
-    spin: Duration,
     expectations: Arc<Expectations>,
-    /// When workers may ask again in passing, in this engine's time; never while one of them does.
-    again_ns: AtomicU64,
     /// Until when the driver thread sleeps, if nobody calls.
     asleep_until_ns: AtomicU64,
     asked_by_workers: bool,
+    cores: usize,
 }
 
 /// How long the driver thread stands by, or lingers, before it looks again.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
+/// So much outstanding is asked for by workers wherever there are any: whoever is woken runs at once.
+const FEW: usize = 4;
 /// Shorter pauses are not slept: the system's timers and wake-ups are not that precise.
 const NAP_MIN: Duration = Duration::from_micros(40);
 /// How often it finds nothing before it sleeps until something is armed. Being woken costs whoever arms some microseconds.
@@ -115,17 +112,15 @@ pub(super) fn asks_flags_only() -> bool {
 }
 
 impl Engine {
-    pub(super) fn new(waiting: Waiting, lanes: usize, spin: Duration, name: &str) -> std::io::Result<Self> {
+    pub(super) fn new(waiting: Waiting, lanes: usize, name: &str) -> std::io::Result<Self> {
         let asked_by_workers = waiting == Waiting::Ask;
         let core = Arc::new(Core {
             points: Points::new(lanes),
             origin: Instant::now(),
-            spinning: AtomicBool::new(false),
-            spin,
             expectations: Arc::new(Expectations::new()),
-            again_ns: AtomicU64::new(0),
             asleep_until_ns: AtomicU64::new(0),
             asked_by_workers,
+            cores: thread::available_parallelism().map_or(1, NonZero::get),
         });
         if matches!(waiting, Waiting::Ask | Waiting::CallBack) {
             let core = core.clone();
@@ -149,7 +144,7 @@ impl Engine {
                 self.core.points.arm(lane, flight);
                 // After it is there: whoever is asking meanwhile has either met it, or has begun before this.
                 self.core.expectations.expect(ask_ns);
-                if !harvest::asks_here() {
+                if self.core.is_left_to_driver() || !harvest::armed() {
                     self.core.call_driver();
                 }
             }
@@ -206,9 +201,10 @@ impl Core {
         self.points.harvest(now_ns).ended
     }
 
-    /// How long it is not worth asking.
-    fn quiet_for(&self) -> Duration {
-        Duration::from_nanos(self.expectations.soonest_ns().saturating_sub(self.now_ns()))
+    /// Whether asking is the driver thread's: much is outstanding, and there are cores that no worker has. Each answer takes
+    /// microseconds, which workers then have for launches.
+    fn is_left_to_driver(&self) -> bool {
+        self.points.outstanding() > FEW && harvest::workers() + 1 < self.cores
     }
 
     /// Hands over to the driver thread: nobody else asks until it is too late for the next end. Waking it costs some microseconds.
@@ -234,7 +230,6 @@ impl Core {
     fn drive(&self) {
         // The system's default would be up to 50 µs late. Where it cannot be set, ends are found a little later.
         let _ = rustix::thread::set_current_timer_slack(Some(NonZero::<u64>::MIN));
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         while let Drive::Ask = self.points.wait_armed() {
             let mut quiet_looks = 0;
             let mut asked = self.points.harvests();
@@ -255,7 +250,7 @@ impl Core {
                     asked = self.points.harvests();
                     self.sleep(LOOK_EVERY, false);
                 } else {
-                    self.pause(cores);
+                    self.pause();
                     self.ask();
                     asked = self.points.harvests();
                 }
@@ -264,14 +259,14 @@ impl Core {
     }
 
     /// Lets time pass until asking is worth while, on the driver thread: asleep as far as the system's timers are precise enough.
-    fn pause(&self, cores: usize) {
+    fn pause(&self) {
         let quiet = self.quiet_for();
         if quiet > NAP_MIN {
             self.sleep(quiet - NAP_MIN / 2, false);
         }
         // Where there are few cores, a thread that spins takes one from the workers.
         while !self.quiet_for().is_zero() && self.points.outstanding() > 0 {
-            if cores > 4 {
+            if self.cores > 4 {
                 std::hint::spin_loop();
             } else {
                 thread::yield_now();
@@ -281,52 +276,20 @@ impl Core {
 }
 
 impl Harvest for Core {
-    /// Costs a load where nothing is outstanding, and a look at the clock where nothing is expected yet. One worker asks at a time, for
-    /// a quarter of the time at most: asking takes from launches, and the ends that come meanwhile are found together.
-    fn harvest(&self) -> usize {
-        if self.points.outstanding() == 0 {
-            return 0;
-        }
-        let (begin_ns, again_ns) = (self.now_ns(), self.again_ns.load(Ordering::Relaxed));
-        if begin_ns < again_ns.max(self.expectations.soonest_ns()) {
-            return 0;
-        }
-        let mine = self.again_ns.compare_exchange(again_ns, u64::MAX, Ordering::Relaxed, Ordering::Relaxed);
-        if mine.is_err() {
-            return 0;
-        }
-        let ended = self.ask();
-        let end_ns = self.now_ns();
-        self.again_ns.store(end_ns + 3 * (end_ns - begin_ns), Ordering::Relaxed);
-        ended
+    fn outstanding(&self) -> usize {
+        self.points.outstanding()
     }
 
-    /// A worker that has nothing to do asks for a while: if that finds something, it saves the way through another thread.
-    fn harvest_idle(&self) -> usize {
-        if self.points.outstanding() == 0 {
-            return 0;
-        }
-        let mut ended = 0;
-        if !self.spinning.swap(true, Ordering::Relaxed) {
-            let begin = Instant::now();
-            while ended == 0
-                && self.points.outstanding() > 0
-                && begin.elapsed() < self.spin
-                && self.quiet_for() < self.spin
-            {
-                if self.quiet_for().is_zero() {
-                    ended = self.ask();
-                } else {
-                    std::hint::spin_loop();
-                }
-            }
-            self.spinning.store(false, Ordering::Relaxed);
-            if ended == 0 && self.points.outstanding() > 0 {
-                // This worker was the one that asked.
-                self.call_driver();
-            }
-        }
-        ended
+    fn harvest(&self) -> usize {
+        if self.quiet_for().is_zero() && !self.is_left_to_driver() { self.ask() } else { 0 }
+    }
+
+    fn quiet_for(&self) -> Duration {
+        Duration::from_nanos(self.expectations.soonest_ns().saturating_sub(self.now_ns()))
+    }
+
+    fn hand_over(&self) {
+        self.call_driver();
     }
 }
 

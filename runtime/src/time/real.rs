@@ -91,29 +91,15 @@ impl Real {
 
     #[inline]
     pub(super) fn ring_due(&self) -> bool {
-        self.ring_alarms() | (harvest::in_passing() > 0)
-    }
-
-    #[inline]
-    fn ring_alarms(&self) -> bool {
         !self.alarms.is_quiet() && self.alarms.ring_due(self.now()) > 0
     }
 
     pub(super) fn park(&self) {
         // Whoever was woken by that runs next, perhaps here.
-        let rung = self.ring_alarms();
-        // A worker that looks around for a while keeps the executor from waking another for what comes meanwhile: only the last one
-        // awake may, which nobody but devices gives work to.
-        let found = if self.is_last_awake() { harvest::when_idle() } else { harvest::in_passing() > 0 };
-        if !rung && !found {
+        if !self.ring_due() {
             PARKED.set(true);
             self.change(|staff| staff.parked += 1);
         }
-    }
-
-    fn is_last_awake(&self) -> bool {
-        let staff = lock(&self.staff);
-        staff.parked + 1 >= staff.workers
     }
 
     pub(super) fn unpark(&self) {
@@ -125,6 +111,7 @@ impl Real {
     /// Counts the workers of a job until the guard is dropped.
     pub(super) fn employ(&'static self, workers: usize) -> Employed {
         self.change(|staff| staff.workers += workers);
+        harvest::employ(workers);
         Employed { workers }
     }
 
@@ -146,5 +133,6 @@ pub(crate) struct Employed {
 impl Drop for Employed {
     fn drop(&mut self) {
         Real::get().change(|staff| staff.workers -= self.workers);
+        harvest::dismiss(self.workers);
     }
 }
