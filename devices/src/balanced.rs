@@ -183,6 +183,11 @@ impl Device for Balanced {
         self.core.members.iter().find_map(|member| member.device.inline(step, rows, lane))
     }
 
+    #[cfg(feature = "cuda")]
+    fn prepare(&self, kernels: &'static [&'static crate::cuda::KernelSource]) {
+        self.core.members.iter().for_each(|member| member.device.prepare(kernels));
+    }
+
     fn close(&self) {
         self.core.lanes.close();
         self.core.members.iter().for_each(|member| member.device.close());

@@ -97,8 +97,12 @@ pub struct OnDevice<S> {
 }
 
 impl<S: BatchStep> OnDevice<S> {
-    /// The step on the device.
+    /// The step on the device, which makes ready for it.
     pub fn new(step: S, device: Arc<dyn Device>) -> Self {
+        #[cfg(feature = "cuda")]
+        if let Some(body) = step.on_cuda() {
+            device.prepare(body.kernels());
+        }
         Self { step: Arc::new(step), device }
     }
 

@@ -101,6 +101,11 @@ pub trait Device: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Compiles and loads device code, if the device is one for it, before there is work. What fails is told by the first submission
+    /// that needs it.
+    #[cfg(feature = "cuda")]
+    fn prepare(&self, _kernels: &'static [&'static crate::cuda::KernelSource]) {}
+
     /// Takes no more work: who waits for a lane, and who submits later, is told
     /// [`Closed`](DeviceErrorKind::Closed). What was submitted before goes on to its end. Dropping the device does the
     /// same.

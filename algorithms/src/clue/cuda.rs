@@ -5,7 +5,7 @@ use asynchrotron::{Error, Result};
 use asynchrotron_devices::Columns;
 use asynchrotron_devices::columns::Layout;
 use asynchrotron_devices::cuda::{
-    Argument, CudaBody, DeviceColumns, DeviceSlice, Finish, Launch, Region, Work,
+    Argument, CudaBody, DeviceColumns, DeviceSlice, Finish, KernelSource, Launch, Region, Work,
 };
 
 use super::density::squared_limit;
@@ -45,6 +45,11 @@ struct Output {
 }
 
 impl CudaBody<CluePoints, ClueResult> for ClueStep {
+    fn kernels(&self) -> &'static [&'static KernelSource] {
+        static KERNELS: [&KernelSource; 1] = [&CLUE];
+        &KERNELS
+    }
+
     fn enqueue(&self, input: CluePoints, work: &mut Work<'_>) -> Result<Finish<ClueResult>> {
         let (n, n_events) = (input.len(), input.events.len());
         ensure!(n + n_events < 1 << 31, "{n} points in {n_events} events are too many for one batch");

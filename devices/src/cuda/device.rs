@@ -15,7 +15,7 @@ use super::pool::PoolCounts;
 use super::real::RealDriver;
 use super::shared::Shared;
 use super::work::Work;
-use super::{Fault, GpuInfo};
+use super::{Fault, GpuInfo, KernelSource};
 use crate::drain::Entered;
 use crate::drivers::{Drivers, Errand};
 use crate::job::{Body, Enqueue, Enqueued};
@@ -277,6 +277,13 @@ impl Device for CudaDevice {
     fn inline(&self, step: &str, rows: usize, _lane: Option<LaneId>) -> Option<Inline<'_>> {
         // Only steps that have run on the host are known by their time.
         self.threads.inline(step, rows, Body::Host)
+    }
+
+    fn prepare(&self, kernels: &'static [&'static KernelSource]) {
+        let shared = &self.gpu.shared;
+        if shared.driver.bind().is_ok() {
+            kernels.iter().for_each(|source| shared.kernels.prepare(source));
+        }
     }
 
     fn close(&self) {

@@ -87,20 +87,27 @@ impl Kernels {
         if let Some(kernel) = loaded.functions.get(&(source.name, name)) {
             return Ok(*kernel);
         }
-        let module = match loaded.modules.get(source.name) {
-            Some(module) => module.clone(),
-            None => {
-                let module = self.load(source);
-                if !module.as_ref().is_err_and(|error| error.fault_of_device().is_some()) {
-                    loaded.modules.insert(source.name, module.clone());
-                }
-                module
-            }
-        }?;
+        let module = self.module(source, &mut loaded)?;
         let function = self.driver.function(module, name).map_err(|fault| fails(source, fault))?;
         let kernel = Kernel { function };
         loaded.functions.insert((source.name, name), kernel);
         Ok(kernel)
+    }
+
+    /// Compiles and loads the source before it is needed. What fails, fails again when it is.
+    pub(super) fn prepare(&self, source: &'static KernelSource) {
+        let _ = self.module(source, &mut self.loaded.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn module(&self, source: &'static KernelSource, loaded: &mut Loaded) -> Result<Module, KernelError> {
+        if let Some(module) = loaded.modules.get(source.name) {
+            return module.clone();
+        }
+        let module = self.load(source);
+        if !module.as_ref().is_err_and(|error| error.fault_of_device().is_some()) {
+            loaded.modules.insert(source.name, module.clone());
+        }
+        module
     }
 
     fn load(&self, source: &KernelSource) -> Result<Module, KernelError> {

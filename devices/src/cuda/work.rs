@@ -66,6 +66,11 @@ pub trait CudaBody<I, O>: Send + Sync {
     /// Whatever makes this input impossible to compute: the step's error. A [`Fault`] is the device's.
     fn enqueue(&self, input: I, work: &mut Work<'_>) -> anyhow::Result<Finish<O>>;
 
+    /// The device code that it launches, to be compiled before there is work.
+    fn kernels(&self) -> &'static [&'static KernelSource] {
+        &[]
+    }
+
     /// Whether it must always be called from the same thread for the same lane, because a library behind it keeps things per thread.
     fn needs_lanes_thread(&self) -> bool {
         false

@@ -19,7 +19,7 @@ use super::{Gpu, open, round};
 const WORKERS: [usize; 5] = [1, 2, 4, 8, 16];
 const SLOTS: [usize; 5] = [1, 4, 16, 30, 64];
 const BATCHED_SLOTS: [usize; 3] = [64, 256, 1024];
-const RUN: Duration = Duration::from_millis(120);
+const RUN: Duration = Duration::from_millis(80);
 const REPEATS: usize = 3;
 
 const A: [i64; 2] = [28_000, 35_000];

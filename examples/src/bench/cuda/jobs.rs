@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::super::machine::median;
 use super::{Gpu, round};
 
-const REPEATS: usize = 3;
-const CHAINS: [(&str, &str); 2] = [("scouting", "200000"), ("calorimeter", "40000")];
-const WAYS: [(&str, &str); 4] = [("host", "off"), ("cuda", "off"), ("cuda", "adaptive"), ("cuda", "size=64")];
+const REPEATS: usize = 2;
+const CHAINS: [(&str, &str); 2] = [("scouting", "50000"), ("calorimeter", "10000")];
+const WAYS: [(&str, &str); 3] = [("host", "off"), ("cuda", "off"), ("cuda", "adaptive")];
 
 /// The chains.
 pub(super) fn chains(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {

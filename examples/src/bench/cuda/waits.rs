@@ -22,7 +22,7 @@ const TASKS: [usize; 3] = [1, 16, 64];
 const KERNELS_US: [f64; 4] = [0.0, 20.0, 100.0, 500.0];
 const WORKERS: [usize; 2] = [2, 8];
 /// How long one run should take.
-const RUN: Duration = Duration::from_millis(120);
+const RUN: Duration = Duration::from_millis(80);
 const REPEATS: usize = 3;
 
 /// What one run found.
