@@ -1,4 +1,4 @@
-//! GPUs on a mock driver: the conformance suite, and what only this device promises.
+//! GPUs on a mock driver, and a real one where there is one: the conformance suite, and what only this device promises.
 #![cfg(feature = "cuda")]
 
 mod conformance;
@@ -14,7 +14,15 @@ use asynchrotron_devices::cuda::{
 use asynchrotron_devices::{Device, DeviceError, DeviceErrorKind, Step};
 use conformance::within_reason;
 
-static SCALE: KernelSource = KernelSource { name: "scale.cu", source: "(the mock's)", options: &[] };
+static TWICE: KernelSource = KernelSource {
+    name: "twice.cu",
+    source: r#"
+        extern "C" __global__ void twice(unsigned* numbers, unsigned len) {
+            unsigned place = blockIdx.x * blockDim.x + threadIdx.x;
+            if (place < len) numbers[place] *= 2;
+        }"#,
+    options: &[],
+};
 
 /// Doubles numbers on a GPU; fails where it is told to.
 #[derive(Default)]
@@ -47,7 +55,7 @@ impl Step for Double {
 
 impl CudaBody<Vec<u32>, Vec<u32>> for Double {
     fn enqueue(&self, input: Vec<u32>, work: &mut Work<'_>) -> anyhow::Result<Finish<Vec<u32>>> {
-        let double = work.kernel(&SCALE, "double")?;
+        let double = work.kernel(&TWICE, "twice")?;
         let numbers = work.upload(&input)?;
         let threads = Launch::for_each(numbers.len(), 128);
         work.launch(double, threads, &[(&numbers).into(), (numbers.len() as u32).into()])?;
@@ -73,7 +81,7 @@ fn kernels() -> HashMap<String, MockKernel> {
             unsafe { *numbers.add(place) *= 2 };
         }
     });
-    HashMap::from([("double".to_owned(), double)])
+    HashMap::from([("twice".to_owned(), double)])
 }
 
 fn config(waiting: Waiting) -> CudaConfig {
@@ -128,6 +136,72 @@ conforms! {
     called_back: Waiting::CallBack, 30;
     threads: Waiting::Thread, 30;
     blocking: Waiting::Block, 30;
+}
+
+/// The same on a GPU.
+mod on_a_gpu {
+    use super::*;
+
+    /// `None` where there is none, which is said once.
+    fn real() -> Option<Arc<CudaDevice>> {
+        static SAID: std::sync::Once = std::sync::Once::new();
+        match CudaDevice::discover(config(Waiting::Ask)) {
+            Ok(gpus) => gpus.into_iter().next().map(Arc::new),
+            Err(why) => {
+                SAID.call_once(|| eprintln!("SKIPPED on a GPU: {why}"));
+                None
+            }
+        }
+    }
+
+    fn cuda() -> Arc<dyn Device> {
+        real().unwrap()
+    }
+    super::conformance::suite!(cuda, || real().is_some());
+
+    #[test]
+    fn a_body_for_the_gpu_computes_what_the_hosts_does() {
+        let Some(device) = real() else { return };
+        within_reason(move || {
+            let device: Arc<dyn Device> = device;
+            for len in [0, 1, 1000, 1_000_000] {
+                let numbers: Vec<u32> = (0..len).collect();
+                for own_thread in [false, true] {
+                    let step = Arc::new(Double { own_thread, ..Double::default() });
+                    let found = block_on(device.run(&step, numbers.clone())).unwrap();
+                    assert_eq!(found, step.on_host(numbers.clone()).unwrap());
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_steady_state_asks_the_driver_for_no_memory() {
+        let Some(device) = real() else { return };
+        within_reason(move || {
+            let device_dyn: Arc<dyn Device> = device.clone();
+            (0..10).for_each(|_| many(&device_dyn));
+            let counts = device.memory();
+            // How many submissions overlap differs from run to run, up to one for each lane.
+            assert!(
+                counts.device.driver_allocations <= 3 && counts.pinned.driver_allocations <= 6,
+                "{counts:?}"
+            );
+            assert_eq!((counts.device.used_bytes, counts.pinned.used_bytes), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_compile_shows_where() {
+        static BROKEN: KernelSource = KernelSource {
+            name: "broken.cu",
+            source: "extern \"C\" __global__ void f() {\n  oops;\n}",
+            options: &[],
+        };
+        let Some(device) = real() else { return };
+        let error = device.driver().compile(&BROKEN, false).unwrap_err().to_string();
+        assert!(error.contains("broken.cu(2)") && error.contains("oops"), "{error}");
+    }
 }
 
 const ALL: [Waiting; 4] = [Waiting::Ask, Waiting::CallBack, Waiting::Thread, Waiting::Block];
@@ -301,7 +375,7 @@ fn a_kernel_that_is_not_there_is_named() {
     let device: Arc<dyn Device> = Arc::new(CudaDevice::open(driver, config(Waiting::Ask)).unwrap());
     let error = double(&*device, Double::default()).unwrap_err();
     let error = format!("{error:?}");
-    assert!(error.contains("scale.cu") && error.contains("the mock has no kernel `double`"), "{error}");
+    assert!(error.contains("twice.cu") && error.contains("the mock has no kernel `twice`"), "{error}");
 }
 
 #[test]
