@@ -10,6 +10,8 @@
 //! | `start` | the first event: kernels compiled, from the cache, ahead of time |
 //! | `chains` | the chains on host and GPU, with batches and without |
 //! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
+//!
+//! At the end, a [verdict](verdict) on each aim of the parts that ran.
 
 mod calls;
 mod clue;
@@ -19,6 +21,7 @@ mod jobs;
 #[cfg(feature = "onnx")]
 mod models;
 mod spin;
+mod verdict;
 mod waits;
 
 use std::sync::Arc;
@@ -99,8 +102,13 @@ pub(super) fn run(json: bool) -> Result<()> {
         })?;
         result[*name] = Value::Array(cases);
     }
+    let verdicts = verdict::verdicts(&result);
     if json {
+        result["verdict"] = verdicts.iter().map(verdict::Verdict::json).collect();
         println!("{result:#}");
+    } else if !verdicts.is_empty() {
+        println!("\nverdict");
+        verdicts.iter().for_each(|verdict| println!("  {}", verdict.line()));
     }
     Ok(())
 }
