@@ -10,11 +10,13 @@
 //! | `start` | the first event: kernels compiled, from the cache, ahead of time |
 //! | `chains` | the chains on host and GPU, with batches and without |
 //! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
+//! | `columns` | columns of a kernel as a model's input: as they lie, against a detour through the host |
 //!
-//! At the end, a [verdict](verdict) on each aim of the parts that ran.
+//! At the end, a verdict on each aim of the parts that ran.
 
 mod calls;
 mod clue;
+mod columns;
 mod copies;
 mod graph;
 mod jobs;
@@ -46,6 +48,7 @@ const PARTS: &[(&str, Part)] = &[
     ("chains", jobs::chains),
     #[cfg(feature = "onnx")]
     ("models", models::run),
+    ("columns", columns::run),
 ];
 
 /// The GPU that is measured.
