@@ -26,6 +26,7 @@ impl TrainedModel {
     ///
     /// # Errors
     /// [`ModelError`]: the model is not what the signature says, or device `onnx` does not take it.
+    #[cfg_attr(not(feature = "onnx"), allow(clippy::needless_update))] // then there is no other field
     pub(crate) fn load(
         name: &str,
         bytes: &'static [u8],
