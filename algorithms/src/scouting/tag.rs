@@ -3,6 +3,11 @@ use crate::trained_model::TrainedModel;
 use asynchrotron::{Result, anyhow::Context as _};
 use asynchrotron_devices::inference::{Block, ModelError, ModelReport, Order, Port, Signature};
 use asynchrotron_devices::{BatchStep, Columns, Device, LaneId, Offsets, Step};
+#[cfg(all(feature = "cuda", feature = "onnx"))]
+use asynchrotron_devices::{
+    cuda::{CudaBody, Finish, Work},
+    onnx::DeviceTensor,
+};
 use std::sync::Arc;
 
 /// What the τ tagger asks a device for: its network, over the clusters of one or many events.
@@ -17,6 +22,7 @@ use std::sync::Arc;
 /// | device | runs |
 /// |---|---|
 /// | `onnx` | `models/tau.onnx`, if it was [loaded](Self::trained) |
+/// | `cuda…` | the same, if it was loaded; the columns are copied there once, and read where they lie |
 /// | any other | [`TauNetwork`] |
 #[derive(Clone, Debug)]
 pub struct TauStep {
@@ -30,7 +36,8 @@ impl TauStep {
         Self { network: Arc::new(network), model: TrainedModel::default() }
     }
 
-    /// The step with the [trained](TauNetwork::trained) network, and for device `onnx` with the model of the same numbers.
+    /// The step with the [trained](TauNetwork::trained) network, and for device `onnx` and GPUs with the model of the same numbers.
+    /// Where GPUs cannot run models, the network runs on the host beside them, and [`not_on_gpu`](Self::not_on_gpu) says why.
     ///
     /// # Errors
     /// [`ModelError`] if the device is `onnx`, and cannot load the model.
@@ -46,6 +53,11 @@ impl TauStep {
     /// Which model it runs, and what that took until now; `None` if there is none.
     pub fn model(&self) -> Option<ModelReport> {
         self.model.report()
+    }
+
+    /// Why the model does not run on the GPUs of the device that it was loaded for; `None` if it does, or there are none.
+    pub fn not_on_gpu(&self) -> Option<&ModelError> {
+        self.model.not_on_gpu()
     }
 }
 
@@ -74,6 +86,11 @@ impl Step for TauStep {
         Ok(self.network.evaluate(&features))
     }
 
+    #[cfg(all(feature = "cuda", feature = "onnx"))]
+    fn on_cuda(&self) -> Option<&dyn CudaBody<Arc<Features>, Scores>> {
+        self.model.on_gpu().is_some().then_some(self)
+    }
+
     fn on_onnx(&self, features: Arc<Features>, lane: LaneId) -> Result<Scores> {
         let rows = features.len();
         let columns = || match Block::<f32>::lent(features.clone()) {
@@ -84,10 +101,31 @@ impl Step for TauStep {
             }
         };
         let Some(outputs) = self.model.run(lane, columns) else { return self.on_host(features) };
-        let outputs = outputs?;
-        let (rows, _) = outputs.get::<f32>(0).context("no scores")?.values().as_chunks::<2>();
-        Ok(rows.iter().map(|&[tau, log_pt_ratio]| Score { tau, log_pt_ratio }).collect())
+        Ok(scores(outputs?.get::<f32>(0).context("no scores")?.values()))
     }
+}
+
+#[cfg(all(feature = "cuda", feature = "onnx"))]
+impl CudaBody<Arc<Features>, Scores> for TauStep {
+    fn enqueue(&self, features: Arc<Features>, work: &mut Work<'_>) -> Result<Finish<Scores>> {
+        let model = self.model.on_gpu().context("the model was not loaded for GPUs")?;
+        let columns = work.upload_packed(&[&*features])?;
+        let input = DeviceTensor::of_columns::<f32, _>(&columns)?;
+        let outputs = model.enqueue(work, &[input], features.len())?;
+        let output = outputs.first().and_then(DeviceTensor::get::<f32>).context("no scores")?;
+        let back = work.download(&output)?;
+        Ok(Box::new(move |landed| Ok(scores(back.read(landed)))))
+    }
+
+    fn needs_lanes_thread(&self) -> bool {
+        true
+    }
+}
+
+/// What the model gives, row by row.
+fn scores(values: &[f32]) -> Scores {
+    let (rows, _) = values.as_chunks::<2>();
+    rows.iter().map(|&[tau, log_pt_ratio]| Score { tau, log_pt_ratio }).collect()
 }
 
 /// The clusters of one event, to be scored.

@@ -7,7 +7,7 @@ use super::Fault;
 use super::memory::{DeviceSlice, Download, Landed};
 use super::work::Work;
 use crate::Columns;
-use crate::columns::{Element, Layout};
+use crate::columns::{Column, Element, Layout};
 
 /// A collection on a GPU: the same [`Layout`] as on the host, so that it crosses as one piece. Clones are the same memory.
 pub struct DeviceColumns<C> {
@@ -106,8 +106,23 @@ impl Work<'_> {
     /// # Errors
     /// [`Fault`].
     pub fn upload_columns<C: Columns>(&mut self, parts: &[&C]) -> Result<DeviceColumns<C>, Fault> {
-        let rows = parts.iter().map(|part| part.layout().rows()).sum();
-        let layout = Layout::padded(C::SCHEMA, rows);
+        self.upload_as(Layout::padded, parts)
+    }
+
+    /// The same without padding: columns of one type are a dense `[feature][row]` tensor, for models.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn upload_packed<C: Columns>(&mut self, parts: &[&C]) -> Result<DeviceColumns<C>, Fault> {
+        self.upload_as(Layout::packed, parts)
+    }
+
+    fn upload_as<C: Columns>(
+        &mut self,
+        layout: fn(&'static [Column], usize) -> Layout,
+        parts: &[&C],
+    ) -> Result<DeviceColumns<C>, Fault> {
+        let layout = layout(C::SCHEMA, parts.iter().map(|part| part.layout().rows()).sum());
         let mut staged = self.stage::<u8>(layout.bytes())?;
         for index in 0..C::SCHEMA.len() {
             let mut rest = &mut staged[layout.range(index)];

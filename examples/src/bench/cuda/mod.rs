@@ -10,15 +10,20 @@
 //! | `start` | the first event: kernels compiled, from the cache, ahead of time |
 //! | `chains` | the chains on host and GPU, with batches and without |
 //! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
+//! | `columns` | columns of a kernel as a model's input: as they lie, against a detour through the host |
+//!
+//! At the end, a verdict on each aim of the parts that ran.
 
 mod calls;
 mod clue;
+mod columns;
 mod copies;
 mod graph;
 mod jobs;
 #[cfg(feature = "onnx")]
 mod models;
 mod spin;
+mod verdict;
 mod waits;
 
 use std::sync::Arc;
@@ -43,6 +48,7 @@ const PARTS: &[(&str, Part)] = &[
     ("chains", jobs::chains),
     #[cfg(feature = "onnx")]
     ("models", models::run),
+    ("columns", columns::run),
 ];
 
 /// The GPU that is measured.
@@ -99,8 +105,13 @@ pub(super) fn run(json: bool) -> Result<()> {
         })?;
         result[*name] = Value::Array(cases);
     }
+    let verdicts = verdict::verdicts(&result);
     if json {
+        result["verdict"] = verdicts.iter().map(verdict::Verdict::json).collect();
         println!("{result:#}");
+    } else if !verdicts.is_empty() {
+        println!("\nverdict");
+        verdicts.iter().for_each(|verdict| println!("  {}", verdict.line()));
     }
     Ok(())
 }

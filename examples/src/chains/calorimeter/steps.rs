@@ -131,7 +131,9 @@ fn condensation_grid(
 ) -> Result<Handle<CondensationGrid>> {
     let device = device::select(settings)?;
     let batches = settings.model_batches("condense-batch", &*device);
-    let network = OnDevice::batcher(CondensationStep::trained(&*device)?, device, batches);
+    let step = CondensationStep::trained(&*device)?;
+    models.not_on_gpu(step.not_on_gpu());
+    let network = OnDevice::batcher(step, device, batches);
     let asked = network.clone();
     models.add(move || asked.offload().step().model());
     Ok(chain.offload("evaluate", (grid,), &network))

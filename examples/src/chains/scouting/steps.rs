@@ -87,7 +87,9 @@ pub(super) fn network_scores(
     models: &mut Models,
 ) -> Result<Handle<Scores>> {
     let batches = settings.model_batches("tag-batch", &**device);
-    let network = OnDevice::batcher(TauStep::trained(&**device)?, device.clone(), batches);
+    let step = TauStep::trained(&**device)?;
+    models.not_on_gpu(step.not_on_gpu());
+    let network = OnDevice::batcher(step, device.clone(), batches);
     let asked = network.clone();
     models.add(move || asked.offload().step().model());
     Ok(chain.offload("tag", (features,), &network))
