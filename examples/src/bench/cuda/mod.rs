@@ -7,6 +7,7 @@
 //! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
 //! | `clue` | points per second on host and GPU |
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
+//! | `faults` | the same while launches, memory and steps fail at random, and events are dropped |
 //! | `start` | the first event: kernels compiled, from the cache, ahead of time |
 //! | `chains` | the chains on host and GPU, with batches and without |
 //! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
@@ -18,6 +19,7 @@ mod calls;
 mod clue;
 mod columns;
 mod copies;
+mod faults;
 mod graph;
 mod jobs;
 #[cfg(feature = "onnx")]
@@ -44,6 +46,7 @@ const PARTS: &[(&str, Part)] = &[
     ("waits", waits::run),
     ("graph", graph::run),
     ("clue", clue::run),
+    ("faults", faults::run),
     ("start", jobs::start),
     ("chains", jobs::chains),
     #[cfg(feature = "onnx")]
