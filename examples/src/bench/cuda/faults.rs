@@ -55,7 +55,7 @@ impl CudaBody<CluePoints, ClueResult> for Faulty {
         let dice = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         // Fails after the kernels are on their way: their buffers must outlive them.
         let finish = self.clue.enqueue(input, work)?;
-        if dice % FAULT_EVERY != 0 {
+        if !dice.is_multiple_of(FAULT_EVERY) {
             return Ok(finish);
         }
         self.faults.fetch_add(1, Relaxed);
@@ -124,7 +124,7 @@ pub(super) fn run(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
         let told = differ.clone();
         chain.sink("compare", found, move |event_id: EventId, found: Arc<ClueResult>| {
             // Some of them: the host takes longer than the GPU.
-            if event_id.0 % 16 == 0 {
+            if event_id.0.is_multiple_of(16) {
                 let points = event(event_id.0);
                 let expected = clusterize(&config, &points, &Offsets::single(points.len()))?;
                 if !found.same_bits(&expected) {
