@@ -33,7 +33,7 @@ pub trait Harvest: Send + Sync {
     /// How long it is not worth asking.
     fn quiet_for(&self) -> Duration;
 
-    /// Nobody asks any more until something is [armed](armed).
+    /// Nobody asks any more until something is [`armed`].
     fn hand_over(&self);
 }
 
