@@ -10,15 +10,25 @@
 //! takes its lanes with it: what was on it fails with [`LaneLost`](crate::DeviceErrorKind::LaneLost), which a batcher answers by
 //! giving the requests back to its queue, and another member takes them. What finds no lane then goes to the reserve, once for each
 //! lane: the reserve may be much slower than the members that are left. When the last one is gone, the reserve takes all.
+//!
+//! With [`with_spill`](Balanced::with_spill) there are more lanes than the members have. What finds no lane of a member then goes to
+//! the reserve if it is expected to end there first, and else to the member whose lane is free first: see `balanced/spill.rs`.
+
+mod core;
+mod forecast;
+mod spill;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use asynchrotron_sync::{Lane, LanePool};
 
-use crate::drain::{Entered, Outstanding};
-use crate::job::Attached;
+use self::core::{Core, Member, Submission, To};
+use self::spill::Spill;
+use crate::drain::Outstanding;
+use crate::host::lanes_or_cores;
 use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job, LaneId};
 
 /// Several devices as one, with another in reserve.
@@ -26,84 +36,7 @@ pub struct Balanced {
     name: String,
     capability: Capability,
     core: Arc<Core>,
-    reserve: Arc<dyn Device>,
     outstanding: Outstanding,
-}
-
-struct Core {
-    members: Box<[Member]>,
-    lanes: LanePool<LaneId>,
-    /// As many as the members that have retired had, while others are left.
-    parked: Mutex<Vec<Lane<LaneId>>>,
-}
-
-struct Member {
-    device: Arc<dyn Device>,
-    rows: Arc<AtomicUsize>,
-}
-
-/// What goes with a submission: its lane and its rows are free before its completion, and it is out until after.
-struct Place {
-    lane: Option<Lane<LaneId>>,
-    with: With,
-    rows: usize,
-    _entered: Entered,
-}
-
-enum With {
-    Member(Arc<AtomicUsize>),
-    Reserve(Arc<Core>),
-}
-
-impl Attached for Place {
-    fn release(&mut self) {
-        let Some(lane) = self.lane.take() else { return };
-        match &self.with {
-            With::Member(rows) => {
-                rows.fetch_sub(self.rows, Relaxed);
-                drop(lane);
-            }
-            With::Reserve(core) => core.park(lane),
-        }
-    }
-}
-
-impl Core {
-    /// A lane of the member that has the least to do.
-    fn place(&self) -> Option<(&Member, Lane<LaneId>)> {
-        let mut members: Vec<&Member> = self.members.iter().collect();
-        members.sort_by_key(|member| member.rows.load(Relaxed));
-        members.into_iter().find_map(|member| Some((member, member.device.lanes().try_take()?)))
-    }
-
-    /// Lanes of members that have not retired.
-    fn lanes_left(&self) -> usize {
-        let of = |member: &Member| {
-            let lanes = member.device.lanes();
-            if lanes.is_closed() { 0 } else { lanes.len() }
-        };
-        self.members.iter().map(of).sum()
-    }
-
-    /// The reserve is done with what was on this lane, because a member has retired. While others are left, which have a lane each
-    /// for all that should be out, it stays here.
-    fn park(&self, lane: Lane<LaneId>) {
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = self.lanes_left();
-        if left > 0 && self.lanes.len() - parked.len() > left {
-            return parked.push(lane);
-        }
-        drop(parked);
-        drop(lane); // wakes who waits for it, hence after unlocking
-    }
-
-    /// When no member is left, the reserve has use for all lanes.
-    fn unpark(&self) {
-        if self.lanes_left() == 0 {
-            let back = std::mem::take(&mut *self.parked.lock().unwrap_or_else(PoisonError::into_inner));
-            drop(back); // after unlocking, as above
-        }
-    }
 }
 
 impl Balanced {
@@ -130,11 +63,48 @@ impl Balanced {
             core: Arc::new(Core {
                 members: members.into_iter().map(|device| Member { device, rows: Arc::default() }).collect(),
                 lanes: LanePool::new((0..lanes).map(LaneId)),
+                reserve,
                 parked: Mutex::default(),
+                spill: None,
             }),
-            reserve,
             outstanding: Outstanding::default(),
         }
+    }
+
+    /// The same with as many additional lanes; 0: one per core. What finds no lane of a member goes to the reserve if it is
+    /// expected to end there before it would on a member, its wait for a lane included; else it is held for the member whose lane is
+    /// free first. Nothing is known of a step and a size before it was tried on the reserve, once, and, if that was slower, once
+    /// again when waiting has cost many times as much.
+    ///
+    /// What is held has left its batcher's queue, and is never more than the additional lanes. The reserve should have as many
+    /// lanes as all members and these.
+    ///
+    /// # Default
+    /// No batch spills: without this call, what finds no lane of a member waits for one.
+    ///
+    /// # Panics
+    /// If it has work already.
+    #[must_use]
+    pub fn with_spill(mut self, additional_lanes: usize) -> Self {
+        let additional = lanes_or_cores(additional_lanes);
+        let core = Arc::get_mut(&mut self.core).expect("a device that has no work yet");
+        let lanes =
+            core.members.iter().map(|member| member.device.capability().lanes).sum::<usize>() + additional;
+        core.lanes = LanePool::new((0..lanes).map(LaneId));
+        core.spill = Some(Spill::new(additional));
+        self.capability.lanes = lanes;
+        self
+    }
+
+    /// How many submissions went to the reserve because they were expected to end there first, or to find out. Those that
+    /// [no member is left](Self) for do not count.
+    pub fn spilled(&self) -> u64 {
+        self.core.spill.as_ref().map_or(0, Spill::spilled)
+    }
+
+    /// How many submissions wait in here for a lane of a member: none, unless it [spills](Self::with_spill).
+    pub fn held(&self) -> usize {
+        self.core.spill.as_ref().map_or(0, Spill::held)
     }
 }
 
@@ -155,25 +125,15 @@ impl Device for Balanced {
         &self.core.lanes
     }
 
-    fn submit_job(&self, lane: Lane<LaneId>, mut job: Job) {
+    fn submit_job(&self, lane: Lane<LaneId>, job: Job) {
         if self.core.lanes.is_closed() {
             drop(lane);
             return job.fail(DeviceErrorKind::Closed);
         }
-        let (entered, rows) = (self.outstanding.enter(), job.rows().max(1));
-        if let Some((member, member_lane)) = self.core.place() {
-            member.rows.fetch_add(rows, Relaxed);
-            let with = With::Member(member.rows.clone());
-            job.attach(Place { lane: Some(lane), with, rows, _entered: entered });
-            return member.device.submit_job(member_lane, job);
-        }
-        self.core.unpark();
-        let with = With::Reserve(self.core.clone());
-        job.attach(Place { lane: Some(lane), with, rows, _entered: entered });
-        match self.reserve.lanes().try_take() {
-            Some(lane) => self.reserve.submit_job(lane, job),
-            None if self.core.lanes.is_closed() => job.fail(DeviceErrorKind::Closed),
-            None => job.fail(DeviceErrorKind::Refused("no device has a lane left".into())),
+        let submission = Submission { lane, job, entered: self.outstanding.enter() };
+        match &self.core.spill {
+            Some(spill) => spill.submit(&self.core, submission),
+            None => self.core.send(submission, self.core.place().unwrap_or(To::Reserve), None),
         }
     }
 
@@ -190,8 +150,11 @@ impl Device for Balanced {
 
     fn close(&self) {
         self.core.lanes.close();
+        if let Some(spill) = &self.core.spill {
+            spill.close(&self.core); // while the others still take what was submitted before
+        }
         self.core.members.iter().for_each(|member| member.device.close());
-        self.reserve.close();
+        self.core.reserve.close();
     }
 
     fn drain(&self) -> Drain {
@@ -211,6 +174,8 @@ impl fmt::Debug for Balanced {
         f.debug_struct("Balanced")
             .field("name", &self.name)
             .field("lanes", &self.core.lanes)
+            .field("spilled", &self.spilled())
+            .field("held", &self.held())
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use asynchrotron::time::Clock;
 
+use crate::host::lanes_or_cores;
 use crate::{Balanced, Device, DeviceKind, EmulatedConfig, EmulatedDevice, HostConfig, HostDevice};
 
 /// How devices are opened.
@@ -21,6 +22,8 @@ pub struct DeviceConfig {
     /// ONNX Runtime.
     #[cfg(feature = "onnx")]
     pub onnx: crate::onnx::OnnxConfig,
+    /// Whether the host takes batches that would wait longer for a GPU than it takes to compute them here.
+    pub spill: bool,
     /// The time in which devices work: the job's. It is that of the emulated device as well.
     pub clock: Clock,
 }
@@ -119,7 +122,7 @@ impl Devices {
     /// device.
     ///
     /// `cuda` is the first GPU, `cuda:1` the second, `cuda:all` all of them, [balanced](Balanced). Should they all fail, the host
-    /// takes over.
+    /// takes over; with [`spill`](DeviceConfig::spill), it also takes batches for which they have no lane soon enough.
     ///
     /// `emulated:KEY=VALUE,…` makes an emulated device with these [settings](EmulatedConfig::with_options).
     ///
@@ -170,10 +173,12 @@ impl Devices {
     fn balanced(&self, name: &str, members: Vec<Arc<dyn Device>>) -> Arc<dyn Device> {
         let name = if name == "auto" { "cuda:all" } else { name };
         self.once(name, || {
-            let lanes = members.iter().map(|member| member.capability().lanes).sum();
-            let reserve = HostDevice::new(HostConfig { lanes, ..self.config.host });
+            let lanes: usize = members.iter().map(|member| member.capability().lanes).sum();
+            let additional = if self.config.spill { lanes_or_cores(self.config.host.lanes) } else { 0 };
+            let reserve = HostDevice::new(HostConfig { lanes: lanes + additional, ..self.config.host });
             let reserve = Arc::new(reserve.in_time(self.config.clock.clone()));
-            Arc::new(Balanced::new(name, members, reserve))
+            let balanced = Balanced::new(name, members, reserve);
+            Arc::new(if self.config.spill { balanced.with_spill(additional) } else { balanced })
         })
     }
 

@@ -44,8 +44,8 @@ pub(crate) enum Enqueued {
 
 /// What goes with a job, and ends with it.
 pub(crate) trait Attached: Send + 'static {
-    /// Right before the waiter hears of the end. Dropped right after.
-    fn release(&mut self);
+    /// Right before the waiter hears of the end: an output, or an error. Dropped right after.
+    fn release(&mut self, has_output: bool);
 }
 
 /// One submission inside a device: a step, its input and the other end of the [`Completion`].
@@ -301,7 +301,7 @@ impl<S: Step> AnyJob for TypedJob<S> {
     fn complete(&mut self) {
         match std::mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Computed(result) => {
-                let attached = self.release();
+                let attached = self.release(result.is_ok());
                 if let Some(signaller) = self.signaller.take() {
                     // An output that nobody waits for is dropped here, on the driver's thread.
                     drop(signaller.complete(result));
@@ -315,7 +315,7 @@ impl<S: Step> AnyJob for TypedJob<S> {
     fn fail(&mut self, kind: DeviceErrorKind) {
         // The buffers go first: a waiter that hears of the failure may rely on them being free.
         self.stage = Stage::Gone;
-        let attached = self.release();
+        let attached = self.release(false);
         if let Some(signaller) = self.signaller.take() {
             let error = DeviceError::new(&self.device, self.step.name(), kind);
             drop(signaller.complete(Err(error)));
@@ -327,9 +327,9 @@ impl<S: Step> AnyJob for TypedJob<S> {
 impl<S: Step> TypedJob<S> {
     /// To be dropped after the waiter was told.
     #[must_use]
-    fn release(&mut self) -> Option<Box<dyn Attached>> {
+    fn release(&mut self, has_output: bool) -> Option<Box<dyn Attached>> {
         let mut attached = self.attached.take()?;
-        attached.release();
+        attached.release(has_output);
         Some(attached)
     }
 }

@@ -55,7 +55,7 @@
 //! | `cuda.rs`, `cuda/` | `CudaDevice`: a GPU, with the feature `cuda` |
 //! | `inference.rs`, `inference/` | [`inference`]: models as steps, with or without ONNX Runtime |
 //! | `threads.rs`, `inline.rs`, `drivers.rs` | lanes with a thread each; which steps are short enough to run where they are, and the threads for those that are not |
-//! | `balanced.rs` | [`Balanced`]: several devices as one |
+//! | `balanced.rs`, `balanced/` | [`Balanced`]: several devices as one; when the host takes what they have no lane for |
 //! | `drain.rs` | [`Drain`]: the wait for everything submitted |
 //! | `devices.rs` | [`Devices`]: what is here, what is not, and why |
 //! | `error.rs` | [`DeviceError`] |
@@ -84,6 +84,7 @@ mod job;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod step;
+mod table;
 mod threads;
 
 pub use asynchrotron_sync::{Closed, Completion, Lane, LanePool};

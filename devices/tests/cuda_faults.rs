@@ -262,6 +262,7 @@ proptest! {
         lanes in 1..4_usize,
         latency_us in 0..200_u64,
         crash_nth in prop::array::uniform2(prop::option::weighted(0.7, 1..40_u64)),
+        additional in prop::option::of(1..4_usize),
     ) {
         within_reason(move || {
             let latency = Duration::from_micros(latency_us);
@@ -270,8 +271,14 @@ proptest! {
                 gpu(MockConfig { ordinal, latency, crash_nth, ..MockConfig::default() }, lanes, waiting)
             });
             let members = gpus.iter().map(|gpu| gpu.clone() as _).collect();
-            let reserve = Arc::new(HostDevice::new(HostConfig { lanes: 2 * lanes, ..HostConfig::default() }));
-            let device: Arc<dyn Device> = Arc::new(Balanced::new("all", members, reserve.clone()));
+            let most = 2 * lanes + additional.unwrap_or(0);
+            let reserve = Arc::new(HostDevice::new(HostConfig { lanes: most, ..HostConfig::default() }));
+            let balanced = Balanced::new("all", members, reserve.clone());
+            let balanced = Arc::new(match additional {
+                Some(additional) => balanced.with_spill(additional),
+                None => balanced,
+            });
+            let device: Arc<dyn Device> = balanced.clone();
             let ran = run(&device, how, &events);
             ran.check(&events);
             assert_eq!(ran.report.failed, 0, "{}", ran.report);
@@ -280,8 +287,9 @@ proptest! {
             assert!(given_back == 0 || retired > 0);
             drained(&*device);
             gpus.iter().for_each(|gpu| assert_idle(gpu, lanes));
-            assert_eq!(reserve.lanes().available(), 2 * lanes);
-            assert!(device.lanes().available() >= (2 - retired).max(1) * lanes);
+            assert_eq!((reserve.lanes().available(), balanced.held()), (most, 0));
+            let left = (2 - retired).max(1) * lanes + additional.unwrap_or(0);
+            assert!(device.lanes().available() >= left);
             // The job goes on with what is left.
             let again = run(&device, How { policy: "greedy", slots: 8, threads: 2, deadline: None }, &events);
             again.check(&events);

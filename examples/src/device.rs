@@ -9,10 +9,11 @@ use asynchrotron_devices::{Device, DeviceConfig, Devices, SelectError};
 use crate::error::usage;
 use crate::options::Settings;
 
-/// What is here, and what is not.
-pub(crate) fn discover(clock: Clock) -> Devices {
+/// What is here, and what is not. `spill`: whether the host takes what would wait too long for a GPU.
+pub(crate) fn discover(clock: Clock, spill: bool) -> Devices {
     let mut config = DeviceConfig::default();
     config.clock = clock;
+    config.spill = spill;
     #[cfg(feature = "cuda")]
     {
         let named = std::env::var_os("ASYNCHROTRON_NVTX");

@@ -68,6 +68,7 @@ fn bad_values_are_answered_with_what_was_expected() {
         ("--dc nan", "--dc: expected a finite number, found `nan`"),
         ("-P rhoc=x", "-P: rhoc: expected a finite number, found `x`"),
         ("-P rhoc", "-P: expected KEY=VALUE, found `rhoc`"),
+        ("-P spill=often", "-P: spill: expected one of on, off, found `often`"),
         ("--on-error ignore", "--on-error: expected stop, skip, quarantine=DIR"),
         ("--ordered=maybe", "--ordered: expected true or false, found `maybe`"),
         ("--config c.toml", "c.toml: events: expected a whole number, 0 or more, found -3"),
@@ -108,8 +109,9 @@ fn flags_win_over_p_and_p_over_the_file_and_the_chains_table_over_the_shared_one
     for line in ["slots = 3 ", "deadline-ms = 7 ", "dc = 1.0 ", "rhoc = 2.0 ", "outlier-factor = 3.0 "] {
         has(&file, line);
     }
-    let over = dump("-P dc=5 -P rhoc=5 --dc 6 --slots 4");
-    for line in ["slots = 4 ", "dc = 6.0 ", "rhoc = 5.0 ", "outlier-factor = 3.0 "] {
+    has(&file, "spill = \"off\" ");
+    let over = dump("-P dc=5 -P rhoc=5 --dc 6 --slots 4 -P slots=5 -P spill=on");
+    for line in ["slots = 4 ", "dc = 6.0 ", "rhoc = 5.0 ", "outlier-factor = 3.0 ", "spill = \"on\" "] {
         has(&over, line);
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Places for estimates; two steps that share one only ask a little too often or too late.
-const PLACES: usize = 1024;
+use crate::table::PLACES;
+
 /// Nobody is left unasked for longer, whatever was expected: how late a failure of the GPU may be found.
 const ASK_EVERY_NS: u64 = 2_000_000;
 /// The first time that it is worth asking, and how exactly ends are found at least.
 const FIRST_NS: u64 = 2_000;
 
-/// How long submissions took lately, by step and size, and when the next one is worth asking for.
+/// How long submissions took lately, by step and size, and when the next one is worth asking for. Two steps that share a place only
+/// ask a little too often or too late.
 #[derive(Debug)]
 pub(super) struct Expectations {
     /// In nanoseconds; 0 where nothing is known.
@@ -22,16 +23,6 @@ impl Expectations {
     pub(super) fn new() -> Self {
         let estimates = (0..PLACES).map(|_| AtomicU32::new(0)).collect();
         Self { estimates, soonest_ns: AtomicU64::new(0) }
-    }
-
-    /// Where the estimate for such a submission is: by name and power of two of its rows.
-    pub(super) fn place(step: &str, rows: usize) -> usize {
-        let size = rows.checked_ilog2().map_or(0, |log| log as u64 + 1);
-        // FNV-1a: names are a few bytes long and chosen by the programmer.
-        let hash = step.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ (size << 32), |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        (hash ^ (hash >> 32)) as usize % PLACES
     }
 
     /// When a submission that was armed at one time, and is asked for at another in vain, is worth asking for again.
@@ -80,22 +71,22 @@ impl Expectations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table;
 
     #[test]
     fn falls_at_once_and_rises_slowly() {
         let expectations = Expectations::new();
-        let place = Expectations::place("fit", 100);
+        let place = table::place("fit", 100);
         for (took_ns, expected_ns) in [(16_000, 15_000), (8_000, 7_500), (40_000, 9_000 - 562)] {
             expectations.learn(place, took_ns);
             assert_eq!(expectations.next_ask_ns(place, 0, expected_ns - 1), expected_ns);
         }
-        assert_ne!(Expectations::place("fit", 1000), place);
     }
 
     #[test]
     fn asks_twice_before_the_expected_end_and_closely_after_it() {
         let expectations = Expectations::new();
-        let place = Expectations::place("fit", 1);
+        let place = table::place("fit", 1);
         assert_eq!(expectations.next_ask_ns(place, 7, 7), 1_007);
         assert_eq!(expectations.next_ask_ns(place, 0, 640_000), 650_000);
         assert_eq!(expectations.next_ask_ns(place, 0, 1 << 40), (1 << 40) + 100_000);

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::work::Held;
 use super::{Fault, Severity};
 use crate::drain::Entered;
-use crate::{DeviceErrorKind, Job, LaneId};
+use crate::{DeviceErrorKind, Job, LaneId, table};
 
 /// A submission on its way through a GPU. Owns all that the GPU may still read or write.
 pub(super) struct Flight {
@@ -57,7 +57,7 @@ impl Schedule {
         job: &Job,
         hang_after: Duration,
     ) -> Self {
-        let place = Expectations::place(job.step(), job.rows());
+        let place = table::place(job.step(), job.rows());
         let armed_ns = origin.elapsed().as_nanos() as u64;
         Self {
             expectations: expectations.clone(),

@@ -25,7 +25,7 @@ pub(crate) fn list() -> Result<()> {
         let _ = writeln!(text, "  {name}");
     }
     text += "\nDevices (--device)\n";
-    for line in discover(Clock::real()).to_string().lines() {
+    for line in discover(Clock::real(), false).to_string().lines() {
         let _ = writeln!(text, "  {line}");
     }
     print(&text)

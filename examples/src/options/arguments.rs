@@ -153,7 +153,8 @@ impl RunArguments {
 
 #[derive(Args, Debug, Default)]
 pub(crate) struct ParameterArguments {
-    /// Set a parameter of the chain (repeat for more)
+    /// Set a parameter of the chain, or another option by its name (repeat for more): spill=on lets the host take batches that
+    /// would wait longer for a GPU than it takes to compute them here
     #[arg(short = 'P', value_name = "KEY=VALUE")]
     pub(crate) given: Vec<String>,
     /// Read options and parameters from a TOML file; -P and flags win over it

@@ -158,6 +158,11 @@ impl Values {
         })
     }
 
+    /// Whether there is one of this name.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.find(key).is_ok()
+    }
+
     fn set(
         &mut self,
         parameter: &Parameter,

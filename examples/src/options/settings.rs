@@ -31,6 +31,12 @@ pub(crate) const GENERAL: &[Parameter] = &[
     option("threads", Kind::Count, "0", "worker threads; 0: one per core"),
     option("slots", Kind::Count, "0", "events in flight at most; 0: eight per thread"),
     option("device", Kind::Text, "auto", "where offloaded algorithms compute"),
+    option(
+        "spill",
+        Kind::Choice(&["on", "off"]),
+        "off",
+        "on: the host takes batches that would wait longer for a GPU than it takes to compute them here",
+    ),
     option("clock", Kind::Choice(&["real", "simulated"]), "real", "the time in which the job runs"),
     option(
         "batch",
@@ -133,7 +139,9 @@ impl Settings {
         for given in &arguments.given {
             let (key, text) =
                 given.split_once('=').ok_or_else(|| usage!("-P: expected KEY=VALUE, found `{given}`"))?;
-            parameters.set_text(key, text).map_err(|error| usage!("-P: {error}"))?;
+            let values =
+                if !parameters.has(key) && general.has(key) { &mut general } else { &mut parameters };
+            values.set_text(key, text).map_err(|error| usage!("-P: {error}"))?;
         }
         Ok(Settings {
             chain: recipe.name,
@@ -195,7 +203,8 @@ impl Settings {
 
     /// The devices of this machine, for the job as a whole: who asks for the same one twice gets the same lanes.
     pub(crate) fn devices(&self) -> &Devices {
-        self.devices.get_or_init(|| crate::device::discover(self.clock.clone()))
+        let spill = self.general.text("spill") == Some("on");
+        self.devices.get_or_init(|| crate::device::discover(self.clock.clone(), spill))
     }
 
     /// How the requests of an algorithm form batches: its own parameter, `--batch`, or what suits the device.
