@@ -132,7 +132,7 @@ fn measure(rows: usize, models: &[Arc<OnnxModel>]) -> Result<Value> {
         }
     }
     let (padded, packed) = (Arc::new(padded), Arc::new(packed));
-    let repeats = (NUMBERS_MAX / (rows * FEATURES * Way::ALL.len())).clamp(1, REPEATS);
+    let repeats = (NUMBERS_MAX / (rows * FEATURES * Way::ALL.len())).clamp(3, REPEATS);
     let mut runs = Way::ALL.map(|way| (way, Vec::new(), Vec::new()));
     let mut memories = Way::ALL.map(|_| Vec::new());
     let mut outputs = Vec::new();
