@@ -1,7 +1,7 @@
 //! ONNX Runtime as a device: models on lanes. Feature `onnx`.
 //!
 //! ```text
-//!                 known to be shorter than 50 µs
+//!                 known to be shorter than 1 ms
 //!   submit ──┬─────────────────────────────────▶ on the caller's thread ──┐
 //!            └─▶ the lane's driver thread ────────────────────────────────┴─▶ the lane's session ─▶ lane back ─▶ completion
 //! ```

@@ -16,17 +16,19 @@ use crate::{Capability, Device, DeviceKind, Drain, Inline, Job, LaneId};
 pub struct OnnxConfig {
     /// Runs at a time: each lane has a driver thread, and a session of each model. 0, the default: one per core.
     pub lanes: usize,
-    /// Runs shorter than this happen on the caller's thread; 0: none do. Default: 50 µs, as on the
-    /// [host](crate::HostConfig::inline_below), for the same reason: that is about what the way to the lane's thread and back
-    /// costs. Between threads that are awake it is 3 µs (a run of 3 µs took 6), but with few events in flight the lane's thread
-    /// sleeps, and to wake it and then a worker took 30 to 80 µs on a virtual machine: with 10 µs, a run of 40 µs had less than half
-    /// of the throughput that it has on the worker (`bench onnx`, one event in flight).
+    /// Runs shorter than this happen on the caller's thread; 0: none do; more than half a second counts as half a second.
+    ///
+    /// Default: 1 ms. A run is work of the processor's, like an algorithm's own, and a worker that does it holds up others no more
+    /// than that would; they are taken over by other workers meanwhile. On the lane's thread it would take a core from the
+    /// workers all the same, and the way there and back: 3 µs between threads that are awake, but 30 to 80 µs on a virtual machine
+    /// where the lane's thread has to be woken, and then a worker. With 50 µs instead, a run of 50 µs had 0.6 of the throughput that it has on
+    /// the worker with one event in flight, and with 64 in flight as well (`bench onnx`).
     pub inline_below: Duration,
 }
 
 impl Default for OnnxConfig {
     fn default() -> Self {
-        Self { lanes: 0, inline_below: Duration::from_micros(50) }
+        Self { lanes: 0, inline_below: Duration::from_millis(1) }
     }
 }
 
