@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::job::Body;
+use crate::table;
 
 /// The right to run one step on the caller's thread, given by [`Device::inline`](crate::Device::inline). The step is
 /// measured until this is dropped.
@@ -27,7 +28,7 @@ impl Drop for Inline<'_> {
 const NAMES: usize = 256;
 /// Where a name may be found, counted from where its hash points.
 const PROBES: usize = 16;
-/// Sizes are told apart by powers of two: 0, 1, 2–3, 4–7, …
+/// As many as [`table::size`] tells apart below 2³².
 const SIZES: usize = 33;
 
 /// How long each step took lately, for each size of its input, as far as that decides where it runs.
@@ -104,10 +105,7 @@ impl Durations {
     }
 
     fn places(&self, step: &str) -> impl Iterator<Item = &OnceLock<Row>> {
-        // FNV-1a: names are a few bytes long and chosen by the programmer.
-        let hash = step.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = table::hash(step, 0);
         (0..PROBES).map(move |probe| &self.rows[(hash as usize).wrapping_add(probe) % NAMES])
     }
 }
@@ -118,7 +116,7 @@ impl Row {
     }
 
     fn cell(&self, rows: usize) -> &AtomicU32 {
-        &self.sizes[rows.checked_ilog2().map_or(0, |log| log as usize + 1).min(SIZES - 1)]
+        &self.sizes[table::size(rows).min(SIZES - 1)]
     }
 }
 
