@@ -132,15 +132,7 @@ pub trait Columns: Sized + Clone + Default + std::fmt::Debug + PartialEq + Send 
         let offsets = Offsets::from_counts(parts.iter().map(|part| part.layout().rows()));
         let layout = Layout::padded(Self::SCHEMA, offsets.rows());
         let mut buffer = Buffer::zeroed(layout.bytes());
-        for (index, _) in Self::SCHEMA.iter().enumerate() {
-            let mut rest = &mut buffer.as_bytes_mut()[layout.range(index)];
-            for part in parts {
-                let from = part.column_bytes(index);
-                let (to, tail) = rest.split_at_mut(from.len());
-                to.copy_from_slice(from);
-                rest = tail;
-            }
-        }
+        copy_side_by_side(parts, layout, buffer.as_bytes_mut());
         (Self::from_parts(layout, buffer), offsets)
     }
 
@@ -167,10 +159,21 @@ pub trait Columns: Sized + Clone + Default + std::fmt::Debug + PartialEq + Send 
     fn packed(&self) -> Self {
         let layout = Layout::packed(Self::SCHEMA, self.layout().rows());
         let mut buffer = Buffer::zeroed(layout.bytes());
-        for index in 0..Self::SCHEMA.len() {
-            buffer.as_bytes_mut()[layout.range(index)].copy_from_slice(self.column_bytes(index));
-        }
+        copy_side_by_side(&[self], layout, buffer.as_bytes_mut());
         Self::from_parts(layout, buffer)
+    }
+}
+
+/// Copies the rows of the parts, one after the other, to memory of this layout, which has as many.
+pub(crate) fn copy_side_by_side<C: Columns>(parts: &[&C], layout: Layout, memory: &mut [u8]) {
+    for index in 0..C::SCHEMA.len() {
+        let mut rest = &mut memory[layout.range(index)];
+        for part in parts {
+            let from = part.column_bytes(index);
+            let (to, tail) = rest.split_at_mut(from.len());
+            to.copy_from_slice(from);
+            rest = tail;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::Fault;
 use super::memory::{DeviceSlice, Download, Landed};
 use super::work::Work;
 use crate::Columns;
-use crate::columns::{Column, Element, Layout};
+use crate::columns::{Column, Element, Layout, copy_side_by_side};
 
 /// A collection on a GPU: the same [`Layout`] as on the host, so that it crosses as one piece. Clones are the same memory.
 pub struct DeviceColumns<C> {
@@ -124,15 +124,7 @@ impl Work<'_> {
     ) -> Result<DeviceColumns<C>, Fault> {
         let layout = layout(C::SCHEMA, parts.iter().map(|part| part.layout().rows()).sum());
         let mut staged = self.stage::<u8>(layout.bytes())?;
-        for index in 0..C::SCHEMA.len() {
-            let mut rest = &mut staged[layout.range(index)];
-            for part in parts {
-                let from = part.column_bytes(index);
-                let (to, tail) = rest.split_at_mut(from.len());
-                to.copy_from_slice(from);
-                rest = tail;
-            }
-        }
+        copy_side_by_side(parts, layout, &mut staged);
         let memory = self.send(staged)?;
         Ok(DeviceColumns { layout, memory, ordinal: self.ordinal(), collection: PhantomData })
     }
