@@ -195,7 +195,6 @@ impl Gpu {
             (Enqueued::Faulted(fault), Ok(())) => Some(fault),
             (Enqueued::OnItsWay | Enqueued::Failed, Ok(())) => None,
         };
-        let fatal = fault.as_ref().is_some_and(Fault::is_fatal);
         let flight = Flight {
             shared: self.shared.clone(),
             retirement: self.retirement.clone(),
@@ -210,17 +209,23 @@ impl Gpu {
             entered,
             hold,
         };
-        if let (true, Some(fault)) = (fatal, &fault) {
-            self.retirement.retire(fault);
-            self.engine.condemn(fault);
+        if let Some(fault) = &fault {
+            self.heed(fault);
         }
         self.engine.watch(flight);
     }
 
-    fn refuse(&self, lane: Lane<LaneId>, job: Job, fault: &Fault) {
+    /// A GPU that has failed for good is not used any more, and what is on it ends.
+    fn heed(&self, fault: &Fault) {
         if fault.is_fatal() {
             self.retirement.retire(fault);
             self.engine.condemn(fault);
+        }
+    }
+
+    fn refuse(&self, lane: Lane<LaneId>, job: Job, fault: &Fault) {
+        self.heed(fault);
+        if fault.is_fatal() {
             let _ = lane.retire();
         } else {
             drop(lane);

@@ -109,8 +109,6 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     fn is_reached(&self, event: CudaEvent) -> Result<bool, Fault>;
     /// Blocks the calling thread, asleep, until the GPU has got there. Any thread may.
     fn synchronize(&self, event: CudaEvent) -> Result<(), Fault>;
-    /// Makes the stream wait for the point, on the GPU.
-    fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault>;
 
     /// Pinned memory, cached (not write-combined).
     fn pin(&self, bytes: usize) -> Result<Pinned, Fault>;
@@ -125,15 +123,8 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     fn copy_in(&self, to: Address, from: Pinned, bytes: usize, stream: Stream) -> Result<(), Fault>;
     /// GPU → host, in the order of the stream. The memory must stay until then.
     fn copy_out(&self, to: Pinned, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault>;
-    /// Within the GPU, or from the GPU `from_ordinal` if that is another one.
-    fn copy_within(
-        &self,
-        to: Address,
-        from: Address,
-        from_ordinal: usize,
-        bytes: usize,
-        stream: Stream,
-    ) -> Result<(), Fault>;
+    /// Within the GPU, or from another one.
+    fn copy_within(&self, to: Address, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault>;
     /// Sets each byte, in the order of the stream.
     fn fill(&self, at: Address, byte: u8, bytes: usize, stream: Stream) -> Result<(), Fault>;
 

@@ -111,20 +111,18 @@ impl Point for Flight {
         let Self { shared, retirement, event, verdict, job, held, lane, entered, hold, .. } = self;
         let verdict = match &result {
             Ok(()) => verdict,
-            Err(fault) if fault.is_fatal() => {
-                retirement.retire(fault);
-                Some(DeviceErrorKind::LaneLost)
+            Err(fault) => {
+                if fault.is_fatal() {
+                    retirement.retire(fault);
+                }
+                Some(kind_of(fault))
             }
-            Err(fault) => Some(kind_of(fault)),
         };
         let end = move || {
-            let job = match (job, &verdict) {
-                (Some(mut job), None) => {
-                    job.land(&Landed::new());
-                    Some(job)
-                }
-                (job, _) => job,
-            };
+            let mut job = job;
+            if let (Some(job), None) = (&mut job, &verdict) {
+                job.land(&Landed::new());
+            }
             // Buffers and lane go before the completion, so that who is woken finds them free.
             drop(held);
             if matches!(verdict, Some(DeviceErrorKind::LaneLost)) {

@@ -228,10 +228,6 @@ impl Driver for MockDriver {
         Ok(())
     }
 
-    fn wait(&self, _stream: Stream, _event: CudaEvent) -> Result<(), Fault> {
-        alive(&self.state())
-    }
-
     fn pin(&self, bytes: usize) -> Result<Pinned, Fault> {
         self.take(bytes, true).map(|address| Pinned(address as usize))
     }
@@ -256,14 +252,7 @@ impl Driver for MockDriver {
         self.copy(to.0 as u64, from.0, bytes)
     }
 
-    fn copy_within(
-        &self,
-        to: Address,
-        from: Address,
-        _from_ordinal: usize,
-        bytes: usize,
-        _stream: Stream,
-    ) -> Result<(), Fault> {
+    fn copy_within(&self, to: Address, from: Address, bytes: usize, _stream: Stream) -> Result<(), Fault> {
         self.copy(to.0, from.0, bytes)
     }
 

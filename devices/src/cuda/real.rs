@@ -206,13 +206,6 @@ impl Driver for RealDriver {
             .map_err(|error| fault("cuEventSynchronize", error))
     }
 
-    fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault> {
-        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-        // SAFETY: see above.
-        unsafe { result::stream::wait_event(stream_of(stream), event_of(event), flags) }
-            .map_err(|error| fault("cuStreamWaitEvent", error))
-    }
-
     fn pin(&self, bytes: usize) -> Result<Pinned, Fault> {
         // SAFETY: the memory is written before it is read; `Pinned` is given back once.
         unsafe { result::malloc_host(bytes, sys::CU_MEMHOSTALLOC_PORTABLE) }
@@ -251,14 +244,7 @@ impl Driver for RealDriver {
             .map_err(|error| fault("cuMemcpyDtoHAsync", error))
     }
 
-    fn copy_within(
-        &self,
-        to: Address,
-        from: Address,
-        _from_ordinal: usize,
-        bytes: usize,
-        stream: Stream,
-    ) -> Result<(), Fault> {
+    fn copy_within(&self, to: Address, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault> {
         // Addresses are unified: the driver knows which GPU each is on, and stages the copy where one cannot reach the other.
         // SAFETY: see above.
         unsafe { sys::cuMemcpyAsync(to.0, from.0, bytes, stream_of(stream)) }

@@ -230,7 +230,7 @@ impl<'a> Work<'a> {
         let copy = self.allocate::<T>(slice.len())?;
         if !slice.is_empty() {
             let (to, from) = (copy.address(), slice.address());
-            self.shared.driver.copy_within(to, from, ordinal, slice.bytes(), self.stream)?;
+            self.shared.driver.copy_within(to, from, slice.bytes(), self.stream)?;
         }
         Ok(copy)
     }
