@@ -45,6 +45,13 @@ impl TrainedModel {
         }
     }
 
+    /// What is loaded, wherever it runs.
+    #[cfg(feature = "onnx")]
+    fn parts(name: &str, bytes: &'static [u8], signature: Signature) -> (ModelSource, ModelConfig) {
+        let config = ModelConfig { signature: Some(signature), ..ModelConfig::default() };
+        (ModelSource::from_bytes(name, bytes), config)
+    }
+
     #[cfg(feature = "onnx")]
     fn load_onnx(
         name: &str,
@@ -52,8 +59,8 @@ impl TrainedModel {
         signature: Signature,
         device: &dyn Device,
     ) -> Result<Self, ModelError> {
-        let config = ModelConfig { signature: Some(signature), ..ModelConfig::default() };
-        let model = OnnxModel::load(&ModelSource::from_bytes(name, bytes), device, config)?;
+        let (source, config) = Self::parts(name, bytes, signature);
+        let model = OnnxModel::load(&source, device, config)?;
         Ok(Self { model: Some(model), ..Self::default() })
     }
 
@@ -70,8 +77,8 @@ impl TrainedModel {
         signature: Signature,
         device: &dyn Device,
     ) -> Result<Self, ModelError> {
-        let config = ModelConfig { signature: Some(signature), ..ModelConfig::default() };
-        let model = CudaModel::load(&ModelSource::from_bytes(name, bytes), device, config)?;
+        let (source, config) = Self::parts(name, bytes, signature);
+        let model = CudaModel::load(&source, device, config)?;
         Ok(Self { cuda: Some(model), ..Self::default() })
     }
 

@@ -46,6 +46,7 @@ mod draft;
 mod library;
 mod model;
 mod ports;
+mod runs;
 mod session;
 mod source;
 

@@ -1,13 +1,13 @@
 //! [`OnnxModel`]: sessions, warm-up, runs.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ModelSource;
 use super::ports::signature;
+use super::runs::Runs;
 use super::session::LaneSession;
 use crate::inference::{Blocks, ModelError, ModelReport, Port, Signature};
 use crate::{Device, LaneId};
@@ -77,9 +77,7 @@ pub struct OnnxModel {
     lanes: Box<[Mutex<LaneSession>]>,
     load: Duration,
     warm_up: Duration,
-    runs: AtomicU64,
-    rows: AtomicU64,
-    run_ns: AtomicU64,
+    runs: Runs,
 }
 
 impl OnnxModel {
@@ -120,9 +118,7 @@ impl OnnxModel {
             lanes,
             load,
             warm_up: Duration::ZERO,
-            runs: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-            run_ns: AtomicU64::new(0),
+            runs: Runs::default(),
         };
         let begin = Instant::now();
         model.warm_up()?;
@@ -131,8 +127,7 @@ impl OnnxModel {
     }
 
     fn warm_up(&mut self) -> Result<(), ModelError> {
-        let sizes = if self.sizes.is_empty() { &[1][..] } else { &self.sizes };
-        for &rows in sizes {
+        for &rows in warm_up_sizes(&self.sizes) {
             let zeros = Blocks::new(self.signature.inputs.iter().map(|port| port.zeros(rows)).collect());
             self.signature.check_inputs(self.name(), &zeros)?;
             for lane in &self.lanes {
@@ -180,9 +175,7 @@ impl OnnxModel {
         let outputs = session.run(&self.source, &self.signature, inputs);
         let elapsed = begin.elapsed();
         drop(session);
-        self.runs.fetch_add(1, Relaxed);
-        self.rows.fetch_add(rows as u64, Relaxed);
-        self.run_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
+        self.runs.count(rows, elapsed);
         outputs
     }
 
@@ -204,18 +197,11 @@ impl OnnxModel {
     /// Its hash, and the times until now. Runs of the warm-up do not count.
     pub fn report(&self) -> ModelReport {
         ModelReport {
-            name: self.name().into(),
-            origin: self.source.origin().into(),
-            sha256: self.source.sha256().into(),
-            optimized: self.source.is_optimized(),
             lanes: self.lanes.len(),
             threads: self.threads,
-            on_gpu: false,
             load: self.load,
             warm_up: self.warm_up,
-            runs: self.runs.load(Relaxed),
-            rows: self.rows.load(Relaxed),
-            run: Duration::from_nanos(self.run_ns.load(Relaxed)),
+            ..self.runs.report(&self.source)
         }
     }
 }
@@ -237,6 +223,11 @@ pub(super) fn allowed_sizes(
     sizes.sort_unstable();
     sizes.dedup();
     Ok(sizes)
+}
+
+/// The numbers of rows that a model is warmed up with.
+pub(super) fn warm_up_sizes(allowed: &[usize]) -> &[usize] {
+    if allowed.is_empty() { &[1] } else { allowed }
 }
 
 // A run that panics leaves a session as it was: the library is on the other side of a C interface.

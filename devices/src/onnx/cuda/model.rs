@@ -10,8 +10,9 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::super::library::one_line;
-use super::super::model::allowed_sizes;
+use super::super::model::{allowed_sizes, warm_up_sizes};
 use super::super::ports::signature;
+use super::super::runs::Runs;
 use super::super::{ModelConfig, ModelSource};
 use super::DeviceTensor;
 use super::bound::BoundSession;
@@ -64,9 +65,7 @@ pub struct CudaModel {
     sessions: Mutex<HashMap<LaneStream, Arc<Mutex<BoundSession>>>>,
     load: Duration,
     warm_up_ns: AtomicU64,
-    runs: AtomicU64,
-    rows: AtomicU64,
-    run_ns: AtomicU64,
+    runs: Runs,
 }
 
 impl CudaModel {
@@ -93,9 +92,7 @@ impl CudaModel {
             sessions: Mutex::default(),
             load: begin.elapsed(),
             warm_up_ns: AtomicU64::new(0),
-            runs: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-            run_ns: AtomicU64::new(0),
+            runs: Runs::default(),
         });
         let begin = Instant::now();
         model.warm_up(device)?;
@@ -133,9 +130,7 @@ impl CudaModel {
     ) -> anyhow::Result<Vec<DeviceTensor>> {
         self.check(inputs, rows)?;
         let (outputs, elapsed) = self.enqueue_uncounted(work, inputs, rows)?;
-        self.runs.fetch_add(1, Relaxed);
-        self.rows.fetch_add(rows as u64, Relaxed);
-        self.run_ns.fetch_add(elapsed.as_nanos() as u64, Relaxed);
+        self.runs.count(rows, elapsed);
         Ok(outputs)
     }
 
@@ -233,18 +228,11 @@ impl CudaModel {
     /// Its hash, and the times until now; those of runs are what it took to enqueue them. Runs of the warm-up do not count.
     pub fn report(&self) -> ModelReport {
         ModelReport {
-            name: self.name().into(),
-            origin: self.source.origin().into(),
-            sha256: self.source.sha256().into(),
-            optimized: self.source.is_optimized(),
             lanes: lock(&self.sessions).len(),
-            threads: 1,
             on_gpu: true,
             load: self.load,
             warm_up: Duration::from_nanos(self.warm_up_ns.load(Relaxed)),
-            runs: self.runs.load(Relaxed),
-            rows: self.rows.load(Relaxed),
-            run: Duration::from_nanos(self.run_ns.load(Relaxed)),
+            ..self.runs.report(&self.source)
         }
     }
 }
@@ -294,8 +282,7 @@ impl Step for WarmUp {
 impl CudaBody<(), ()> for WarmUp {
     fn enqueue(&self, (): (), work: &mut Work<'_>) -> anyhow::Result<Finish<()>> {
         let model = &self.model;
-        let sizes = if model.sizes.is_empty() { &[1][..] } else { &model.sizes };
-        for &rows in sizes {
+        for &rows in warm_up_sizes(&model.sizes) {
             let zeros = |port| DeviceTensor::zeros(work, port, rows);
             let inputs = model.signature.inputs.iter().map(zeros).collect::<Result<Vec<_>, Fault>>()?;
             model.check(&inputs, rows)?;
