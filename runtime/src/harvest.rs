@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_micros(50);
 static FIELDS: Mutex<Vec<(u64, Arc<dyn Harvest>)>> = Mutex::new(Vec::new());
 /// Changes whenever `FIELDS` does.
 static EDITION: AtomicU64 = AtomicU64::new(0);
-/// Of all jobs.
+/// Of all jobs: a copy that is read without a lock.
 static WORKERS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -96,14 +96,9 @@ pub fn workers() -> usize {
     WORKERS.load(Ordering::Relaxed)
 }
 
-/// Workers that were added or taken away.
-pub(crate) fn employ(workers: usize) {
-    WORKERS.fetch_add(workers, Ordering::Relaxed);
-}
-
-/// The reverse.
-pub(crate) fn dismiss(workers: usize) {
-    WORKERS.fetch_sub(workers, Ordering::Relaxed);
+/// There are so many workers now.
+pub(crate) fn employs(workers: usize) {
+    WORKERS.store(workers, Ordering::Relaxed);
 }
 
 /// This thread is a worker of the job that this harvester belongs to.

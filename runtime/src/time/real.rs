@@ -41,6 +41,11 @@ struct Staff {
 }
 
 impl Staff {
+    fn employ(&mut self, more: isize) {
+        self.workers = self.workers.strict_add_signed(more);
+        harvest::employs(self.workers);
+    }
+
     fn slack(&self) -> u64 {
         let all_busy = self.workers > 0 && self.parked == 0;
         if all_busy { GRACE.as_nanos() as u64 } else { 0 }
@@ -110,8 +115,7 @@ impl Real {
 
     /// Counts the workers of a job until the guard is dropped.
     pub(super) fn employ(&'static self, workers: usize) -> Employed {
-        self.change(|staff| staff.workers += workers);
-        harvest::employ(workers);
+        self.change(|staff| staff.employ(workers as isize));
         Employed { workers }
     }
 
@@ -132,7 +136,6 @@ pub(crate) struct Employed {
 
 impl Drop for Employed {
     fn drop(&mut self) {
-        Real::get().change(|staff| staff.workers -= self.workers);
-        harvest::dismiss(self.workers);
+        Real::get().change(|staff| staff.employ(-(self.workers as isize)));
     }
 }
