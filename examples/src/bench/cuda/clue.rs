@@ -13,7 +13,7 @@ use asynchrotron_devices::{Columns, Device, Offsets, Step};
 use serde_json::{Value, json};
 
 use super::super::machine::median;
-use super::{Gpu, open, round};
+use super::{Gpu, open, round, uniform};
 
 const LANES: usize = 4;
 
@@ -34,13 +34,7 @@ const CASES: [(usize, usize); 11] = [
 
 /// Clusters of points on a plane that grows with their number, as in the paper's toy detector: some forty points within reach of each.
 fn event(seed: u64, points: usize) -> Points {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut uniform = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 24) as f32
-    };
+    let mut uniform = uniform(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let side = (points as f32).sqrt() * 6.0;
     let mut centre = (0.0, 0.0);
     (0..points)

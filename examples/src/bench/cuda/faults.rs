@@ -15,7 +15,7 @@ use asynchrotron_devices::cuda::{CudaBody, CudaConfig, Fault, Finish, Severity, 
 use asynchrotron_devices::{BatchStep, Columns, Device, Offsets, OnDevice, Step};
 use serde_json::{Value, json};
 
-use super::{Gpu, open};
+use super::{Gpu, open, uniform};
 
 const SECONDS: u64 = 5;
 /// One submission in so many fails, in one of three ways.
@@ -87,13 +87,7 @@ impl BatchStep for Faulty {
 }
 
 fn event(number: u64) -> Points {
-    let mut state = number.wrapping_mul(0xd134_2543_de82_ef95) | 1;
-    let mut uniform = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 24) as f32
-    };
+    let mut uniform = uniform(number.wrapping_mul(0xd134_2543_de82_ef95) | 1);
     (0..number % 97).map(|_| Point { x: uniform() * 9.0, y: uniform() * 9.0, weight: uniform() }).collect()
 }
 

@@ -128,6 +128,16 @@ fn print_case(case: &Value) {
     println!("  {}", fields.collect::<Vec<_>>().join("  "));
 }
 
+/// Numbers from 0 to 1, as a xorshift generator gives them; `state` must not be 0.
+fn uniform(mut state: u64) -> impl FnMut() -> f32 {
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 24) as f32
+    }
+}
+
 /// Three digits are what such a measurement is good for.
 fn round(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {

@@ -212,7 +212,7 @@ fn on_lanes<F: Future<Output = Result<f64>> + Send + 'static>(
                 Ok::<_, Error>(sum_us / runs as f64)
             }
         });
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::sync_channel(lanes);
         chain.sink("take", ran, move |_: EventId, us: Arc<f64>| Ok(sender.send(*us)?));
         let config = Config { threads: lanes, slots: lanes, ..Config::default() };
         Scheduler::new(config).run(chain, source::from_iter(0..lanes as u64))?;
