@@ -7,7 +7,8 @@
 //! | `device.rs` | [`CudaDevice`]: one GPU |
 //! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
 //! | `lane_stream.rs` | [`LaneStream`]: a stream for libraries that keep it |
-//! | `flight.rs`, `engine.rs`, `expectation.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
+//! | `flight.rs`, `engine.rs`, `expectation.rs`, `driver_thread.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
+//! | `recording.rs`, `replays.rs`, `mover.rs` | what a step asks for, enqueued later; as a graph; small copies by a kernel |
 //! | `columns.rs` | [`DeviceColumns`]: collections on a GPU |
 //! | `pool.rs` | memory that goes round |
 //! | `kernel.rs`, `compiler.rs`, `images.rs` | [`KernelSource`]: device code, compiled once, and kept on disk |
@@ -21,6 +22,7 @@ mod columns;
 mod compiler;
 mod device;
 mod driver;
+mod driver_thread;
 mod engine;
 mod expectation;
 mod fault;
@@ -31,22 +33,28 @@ mod lane_stream;
 mod memory;
 #[allow(unsafe_code)] // a marked file: host memory that plays a GPU's
 pub mod mock;
+mod mover;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod nvtx;
 mod pool;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod real;
+mod recording;
+mod replays;
 mod shared;
 mod work;
 
 pub use columns::{ColumnsDownload, DeviceColumns};
 pub use device::{CudaConfig, CudaDevice, MemoryCounts};
-pub use driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
+pub use driver::{
+    ARGUMENTS_MAX, Address, Call, CudaEvent, Driver, Function, GpuInfo, Graph, Launch, Module, Pinned, Stream,
+};
 pub use engine::Waiting;
 pub use fault::{Fault, Severity};
 pub use images::{BuildError, Built, Image, Images, build_kernels, compiler_version};
 pub use kernel::{Kernel, KernelError, KernelSource};
 pub use lane_stream::LaneStream;
 pub use memory::{DeviceSlice, Download, Landed, PinnedBytes, Staged};
+pub use mover::MOVE;
 pub use pool::PoolCounts;
 pub use work::{Argument, CudaBody, Finish, Region, Work};

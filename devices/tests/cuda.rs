@@ -88,6 +88,11 @@ fn config(waiting: Waiting) -> CudaConfig {
     CudaConfig { lanes: 3, waiting, ..CudaConfig::default() }
 }
 
+/// The driver thread enqueues everything.
+fn left() -> CudaConfig {
+    CudaConfig { driver_above: 0, ..config(Waiting::Ask) }
+}
+
 fn gpu(mock: MockConfig, config: CudaConfig) -> (Arc<CudaDevice>, Arc<MockDriver>) {
     let driver = Arc::new(MockDriver::new(MockConfig { kernels: kernels(), ..mock }));
     let device = CudaDevice::open(driver.clone(), config).unwrap();
@@ -95,13 +100,13 @@ fn gpu(mock: MockConfig, config: CudaConfig) -> (Arc<CudaDevice>, Arc<MockDriver
 }
 
 macro_rules! conforms {
-    ($($name:ident: $waiting:expr, $latency_us:expr;)+) => {
+    ($($name:ident: $config:expr, $latency_us:expr;)+) => {
         $(mod $name {
             use super::*;
 
             fn cuda() -> Arc<dyn Device> {
                 let latency = Duration::from_micros($latency_us);
-                gpu(MockConfig { latency, ..MockConfig::default() }, config($waiting)).0
+                gpu(MockConfig { latency, ..MockConfig::default() }, $config).0
             }
             super::conformance::suite!(cuda);
 
@@ -131,11 +136,13 @@ macro_rules! conforms {
 }
 
 conforms! {
-    asked: Waiting::Ask, 30;
-    asked_at_once: Waiting::Ask, 0;
-    called_back: Waiting::CallBack, 30;
-    threads: Waiting::Thread, 30;
-    blocking: Waiting::Block, 30;
+    asked: config(Waiting::Ask), 30;
+    asked_at_once: config(Waiting::Ask), 0;
+    left_to_the_driver_thread: left(), 30;
+    left_to_the_driver_thread_at_once: left(), 0;
+    called_back: config(Waiting::CallBack), 30;
+    threads: config(Waiting::Thread), 30;
+    blocking: config(Waiting::Block), 30;
 }
 
 /// The same on a GPU.
@@ -176,6 +183,15 @@ mod on_a_gpu {
     }
 
     #[test]
+    fn copies_of_any_size_arrive_in_order() {
+        let Some(device) = real() else { return };
+        within_reason(move || {
+            let device: Arc<dyn Device> = device;
+            pieces_come_back(&device);
+        });
+    }
+
+    #[test]
     fn a_steady_state_asks_the_driver_for_no_memory() {
         let Some(device) = real() else { return };
         within_reason(move || {
@@ -204,7 +220,12 @@ mod on_a_gpu {
     }
 }
 
-const ALL: [Waiting; 4] = [Waiting::Ask, Waiting::CallBack, Waiting::Thread, Waiting::Block];
+/// Every way to wait.
+fn all() -> [CudaConfig; 5] {
+    let [ask, call_back, thread, block] =
+        [Waiting::Ask, Waiting::CallBack, Waiting::Thread, Waiting::Block].map(config);
+    [ask, left(), call_back, thread, block]
+}
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -233,9 +254,9 @@ fn double(device: &dyn Device, step: Double) -> Result<Vec<u32>, DeviceError> {
 
 #[test]
 fn a_launch_that_fails_costs_its_own_submission() {
-    for waiting in ALL {
+    for config in all() {
         within_reason(move || {
-            let (device, _) = gpu(MockConfig { fail_nth: Some(2), ..MockConfig::default() }, config(waiting));
+            let (device, _) = gpu(MockConfig { fail_nth: Some(2), ..MockConfig::default() }, config);
             let device: Arc<dyn Device> = device;
             assert!(double(&*device, Double::default()).is_ok());
             let error = double(&*device, Double::default()).unwrap_err();
@@ -270,11 +291,11 @@ fn an_error_or_panic_half_way_arrives_when_the_gpu_is_done_with_the_buffers() {
 
 #[test]
 fn a_lost_context_reaches_everybody_and_retires_the_gpu() {
-    for waiting in ALL {
+    for config in all() {
         within_reason(move || {
             let mock =
                 MockConfig { crash_nth: Some(3), latency: Duration::from_millis(1), ..MockConfig::default() };
-            let (device, _) = gpu(mock, config(waiting));
+            let (device, _) = gpu(mock, config);
             let device_dyn: Arc<dyn Device> = device.clone();
             let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
             let errors: Vec<_> = executor.block_on(async {
@@ -292,7 +313,7 @@ fn a_lost_context_reaches_everybody_and_retires_the_gpu() {
                 }
                 errors
             });
-            assert!(!errors.is_empty(), "{waiting:?}");
+            assert!(!errors.is_empty(), "{config:?}");
             for error in &errors {
                 let kind = error.kind();
                 assert!(matches!(kind, DeviceErrorKind::LaneLost | DeviceErrorKind::Closed), "{error}");
@@ -305,9 +326,9 @@ fn a_lost_context_reaches_everybody_and_retires_the_gpu() {
 
 #[test]
 fn a_hang_is_told_in_time_and_keeps_its_buffers() {
-    for waiting in [Waiting::Ask, Waiting::CallBack] {
+    for config in [config(Waiting::Ask), left(), config(Waiting::CallBack)] {
         within_reason(move || {
-            let config = CudaConfig { hang_after: Duration::from_millis(20), ..config(waiting) };
+            let config = CudaConfig { hang_after: Duration::from_millis(20), ..config };
             let (device, driver) = gpu(MockConfig { hang_nth: Some(1), ..MockConfig::default() }, config);
             let error = double(&*device as &dyn Device, Double::default()).unwrap_err();
             assert!(error.to_string().contains("has not come to the end of it in 20ms"), "{error}");
@@ -386,4 +407,109 @@ fn asked_for_names_for_profilers_it_says_whether_there_are_any() {
         assert_eq!(device.capability().description.contains("NVTX"), nvtx);
         assert!(double(&*device, Double::default()).is_ok());
     }
+}
+
+/// Moves bytes to the GPU and back, in pieces, some of which are filled with zeros, or with this.
+struct Pieces(u8);
+
+impl Step for Pieces {
+    type Input = Vec<u8>;
+    type Output = Vec<u8>;
+
+    fn name(&self) -> &str {
+        "pieces"
+    }
+
+    fn rows(&self, bytes: &Vec<u8>) -> usize {
+        bytes.len()
+    }
+
+    fn on_host(&self, bytes: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+        let (third, len) = (bytes.len() / 3, bytes.len());
+        let zeros = vec![0; third];
+        Ok([&bytes[third..], &bytes[..third], &zeros, &vec![self.0; len - third], &bytes[..third]].concat())
+    }
+
+    fn on_cuda(&self) -> Option<&dyn CudaBody<Vec<u8>, Vec<u8>>> {
+        Some(self)
+    }
+}
+
+impl CudaBody<Vec<u8>, Vec<u8>> for Pieces {
+    fn enqueue(&self, input: Vec<u8>, work: &mut Work<'_>) -> anyhow::Result<Finish<Vec<u8>>> {
+        let (third, len) = (input.len() / 3, input.len());
+        let bytes = work.upload(&input)?;
+        let first = work.download(&bytes.part(third..len))?;
+        let second = work.download(&bytes.part(0..third))?;
+        // What is overwritten was read before.
+        let written = work.upload(&input)?;
+        work.fill(&written.part(third..2 * third), 0)?;
+        let third_piece = work.download(&written.part(third..2 * third))?;
+        work.fill(&bytes.part(third..len), self.0)?;
+        let fourth = work.download(&bytes.part(third..len))?;
+        let fifth = work.download(&bytes.part(0..third))?;
+        Ok(Box::new(move |landed| {
+            Ok([&first, &second, &third_piece, &fourth, &fifth].map(|piece| piece.read(landed)).concat())
+        }))
+    }
+}
+
+fn pieces_come_back(device: &Arc<dyn Device>) {
+    let around = |len: usize| len - 2..len + 3;
+    let small = (0..70).chain(around(4096)).chain(around(16 << 10)).chain(around(3 * (16 << 10)));
+    for len in small.chain(around(256 << 10)).chain(around(3 * (256 << 10))) {
+        let bytes: Vec<u8> = (0..len).map(|place| (place % 251) as u8).collect();
+        // Zeros are a kernel's, others are the copy engines'.
+        for byte in [0, 7] {
+            let found = block_on(device.run(&Arc::new(Pieces(byte)), bytes.clone())).unwrap();
+            assert!(found == Pieces(byte).on_host(bytes.clone()).unwrap(), "{len} bytes");
+        }
+    }
+}
+
+#[test]
+fn copies_of_any_size_arrive_in_order() {
+    for config in all() {
+        within_reason(move || {
+            let device: Arc<dyn Device> = gpu(MockConfig::default(), config).0;
+            pieces_come_back(&device);
+        });
+    }
+}
+
+#[test]
+fn the_same_kernels_again_are_launched_as_one() {
+    for config in [config(Waiting::Ask), left()] {
+        within_reason(move || {
+            let config = CudaConfig { lanes: 1, ..config };
+            let (device, driver) = gpu(MockConfig::default(), config);
+            let of_gpu: Arc<dyn Device> = device.clone();
+            for number in 0..10_u32 {
+                // Other numbers, and sometimes more of them.
+                let numbers = vec![number; 5 + 1000 * (number as usize / 4)];
+                let found = block_on(of_gpu.run(&Arc::new(Double::default()), numbers.clone())).unwrap();
+                assert_eq!(found, numbers.iter().map(|number| 2 * number).collect::<Vec<_>>());
+            }
+            assert_eq!((driver.replays(), driver.launches(), driver.graphs()), (9, 10, 1));
+            // Other sequences have graphs of their own, but not more than a lane remembers.
+            pieces_come_back(&of_gpu);
+            assert!((2..=8).contains(&driver.graphs()), "{}", driver.graphs());
+            drop((device, of_gpu));
+            while driver.graphs() > 0 {
+                std::thread::yield_now();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_graph_of_which_a_launch_fails_costs_its_own_submission() {
+    within_reason(|| {
+        let config = CudaConfig { lanes: 1, ..config(Waiting::Ask) };
+        let (device, driver) = gpu(MockConfig { fail_nth: Some(4), ..MockConfig::default() }, config);
+        let device: Arc<dyn Device> = device;
+        let outcomes: Vec<bool> = (0..8).map(|_| double(&*device, Double::default()).is_ok()).collect();
+        assert_eq!(outcomes, [true, true, true, false, true, true, true, true]);
+        assert_eq!(driver.graphs(), 1);
+    });
 }

@@ -105,9 +105,10 @@ fn kernels() -> HashMap<String, MockKernel> {
     HashMap::from([("add".to_owned(), add)])
 }
 
-fn gpu(mock: MockConfig, lanes: usize, waiting: Waiting) -> Arc<CudaDevice> {
+fn gpu(mock: MockConfig, lanes: usize, (waiting, driver_above): (Waiting, usize)) -> Arc<CudaDevice> {
     let driver = Arc::new(MockDriver::new(MockConfig { kernels: kernels(), ..mock }));
-    Arc::new(CudaDevice::open(driver, CudaConfig { lanes, waiting, ..CudaConfig::default() }).unwrap())
+    let config = CudaConfig { lanes, waiting, driver_above, ..CudaConfig::default() };
+    Arc::new(CudaDevice::open(driver, config).unwrap())
 }
 
 /// How a job is run.
@@ -135,8 +136,11 @@ fn events() -> impl Strategy<Value = Vec<Vec<u64>>> {
     prop::collection::vec(numbers, 1..100)
 }
 
-fn waiting() -> impl Strategy<Value = Waiting> {
-    prop::sample::select(vec![Waiting::Ask, Waiting::CallBack, Waiting::Thread, Waiting::Block])
+/// How ends are learnt, and with how much outstanding the driver thread enqueues.
+fn waiting() -> impl Strategy<Value = (Waiting, usize)> {
+    let asked = [usize::MAX, 4, 0].map(|driver_above| (Waiting::Ask, driver_above));
+    let others = [Waiting::CallBack, Waiting::Thread, Waiting::Block].map(|waiting| (waiting, usize::MAX));
+    prop::sample::select([asked, others].concat())
 }
 
 struct Ran {

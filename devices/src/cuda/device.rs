@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asynchrotron::time::{Clock, Hold};
-use asynchrotron_sync::{Lane, LanePool};
+use asynchrotron_sync::{Lane, LanePool, Point};
 
 use super::driver::Driver;
+use super::driver_thread::cores;
 use super::engine::{Engine, Retirement, Waiting};
-use super::flight::{Flight, kind_of};
+use super::flight::{Course, Flight, kind_of};
 use super::nvtx::Nvtx;
 use super::pool::PoolCounts;
 use super::real::RealDriver;
 use super::shared::Shared;
-use super::work::Work;
+use super::work::{Asked, Start, Work};
 use super::{Fault, GpuInfo, KernelSource};
 use crate::drain::Entered;
 use crate::drivers::{Drivers, Errand};
@@ -33,6 +34,10 @@ pub struct CudaConfig {
     pub hang_after: Duration,
     /// Steps without a body for the GPU run on the host; those that are shorter than this on the caller's thread.
     pub inline_below: Duration,
+    /// With more submissions than this on their way, one thread of the device's enqueues and asks for all lanes; with fewer, whoever
+    /// submits enqueues, and workers ask. One thread that does nothing else enqueues more than many together do, but costs a core and
+    /// a wake-up. By default 4, and on machines of up to four cores never.
+    pub driver_above: usize,
     /// Name submissions for NVIDIA's profilers (NVTX), if the library for it is here.
     pub nvtx: bool,
 }
@@ -44,6 +49,7 @@ impl Default for CudaConfig {
             waiting: Waiting::default(),
             hang_after: Duration::from_secs(60),
             inline_below: Duration::from_micros(50),
+            driver_above: if cores() > 4 { 4 } else { usize::MAX },
             nvtx: false,
         }
     }
@@ -52,8 +58,8 @@ impl Default for CudaConfig {
 /// One GPU.
 ///
 /// ```text
-///               enqueued by whoever holds the lane                 found by asking
-///   submit ──▶ copies and kernels on its stream, then an event ──▶ buffers and lane back ─▶ completion
+///             recorded, then enqueued for who holds the lane          found by looking
+///   submit ──▶ copies and kernels on its stream, then a signal ──▶ buffers and lane back ─▶ completion
 ///      └─▶ a step without a body for the GPU: the host's, on the lane's driver thread
 /// ```
 ///
@@ -125,7 +131,7 @@ impl CudaDevice {
         let name = format!("cuda:{ordinal}");
         let shared = Shared::new(driver, lanes, config.waiting.sleeps(), nvtx)?;
         let threads = Threads::new("cuda", lanes, config.inline_below);
-        let engine = Engine::new(config.waiting, lanes, &name)
+        let engine = Engine::new(&config, &shared, &name)
             .map_err(|error| Fault::new(super::Severity::Ordinary, format!("no driver thread: {error}")))?;
         Ok(Self {
             name,
@@ -176,43 +182,60 @@ impl Gpu {
     /// Enqueues the job on its lane. Whatever happens, the waiter hears of it.
     fn enqueue(&self, lane: Lane<LaneId>, mut job: Job, entered: Entered, hold: Hold) {
         let stream = self.shared.streams[lane.0];
-        let mut work = Work::new(&self.shared, stream, *lane);
+        if let Err(fault) = self.shared.driver.bind() {
+            return self.refuse(lane, job, &fault);
+        }
+        let mover = if self.engine.signals() { self.shared.mover() } else { None };
+        let start = match mover
+            .map_or_else(|| self.shared.take_event().map(Start::AtOnce), |mover| Ok(Start::Recording(mover)))
+        {
+            Ok(start) => start,
+            Err(fault) => return self.refuse(lane, job, &fault),
+        };
+        let mut work = Work::new(&self.shared, stream, *lane, start);
         if let Some(nvtx) = self.shared.nvtx {
             work.keep_other(nvtx.start(job.step(), job.rows(), lane.0));
         }
-        let event = self.shared.driver.bind().and_then(|()| self.shared.take_event());
-        let event = match event {
-            Ok(event) => event,
-            Err(fault) => return self.refuse(lane, job, &fault),
-        };
         let enqueued = job.enqueue(&mut work);
-        let held = work.into_held();
-        let schedule = self.engine.schedule(&job, self.hang_after);
-        // What was enqueued before something failed may still use the buffers.
-        let recorded = self.shared.driver.record(event, stream);
-        let fault = match (enqueued, recorded) {
-            (_, Err(fault)) => Some(fault),
-            (Enqueued::Faulted(fault), Ok(())) => Some(fault),
-            (Enqueued::OnItsWay | Enqueued::Failed, Ok(())) => None,
+        let Asked { held, recording, event, fault } = work.into_asked();
+        let is_whole = matches!(enqueued, Enqueued::OnItsWay) && fault.is_none();
+        let mut fault = if let Enqueued::Faulted(fault) = enqueued { Some(fault) } else { fault };
+        let course = match event {
+            // What was enqueued before something failed may still use the buffers.
+            Some(event) => {
+                fault = self.shared.driver.record(event, stream).err().or(fault);
+                Course::Event(event)
+            }
+            None => {
+                let mut recording = recording.unwrap_or_default();
+                if is_whole {
+                    recording.signal(self.shared.signal(*lane));
+                }
+                Course::Recorded(recording)
+            }
         };
         let flight = Flight {
             shared: self.shared.clone(),
             retirement: self.retirement.clone(),
-            event,
             verdict: fault.as_ref().map(kind_of),
+            schedule: self.engine.schedule(&job, self.hang_after),
             job: Some(job),
             held,
             lane,
-            schedule,
             hang_after: self.hang_after,
             called_back: None,
             entered,
             hold,
+            course,
         };
         if let Some(fault) = &fault {
             self.heed(fault);
         }
-        self.engine.watch(flight);
+        match flight.course {
+            // Of what failed half way, nothing is done.
+            Course::Recorded(_) if !is_whole => flight.end(Ok(())),
+            _ => self.engine.watch(flight),
+        }
     }
 
     /// A GPU that has failed for good is not used any more, and what is on it ends.
@@ -287,6 +310,7 @@ impl Device for CudaDevice {
     fn prepare(&self, kernels: &'static [&'static KernelSource]) {
         let shared = &self.gpu.shared;
         if shared.driver.bind().is_ok() {
+            let _ = shared.mover();
             kernels.iter().for_each(|source| shared.kernels.prepare(source));
         }
     }

@@ -1,6 +1,5 @@
 //! [`Driver`]: the few calls of a GPU's driver that the device is built on; the real one and a mock implement it.
 
-use std::ffi::c_void;
 use std::fmt;
 
 use super::{Fault, Image, KernelError, KernelSource};
@@ -58,6 +57,24 @@ impl Launch {
         Self { shared_bytes, ..self }
     }
 }
+
+/// A kernel, how it is launched, and the values of its parameters: of each its bytes, from the lowest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// The kernel.
+    pub function: Function,
+    /// Its threads.
+    pub launch: Launch,
+    /// As many as the kernel has parameters, and not more than [`ARGUMENTS_MAX`].
+    pub arguments: &'a [u64],
+}
+
+/// The most parameters that a kernel can have.
+pub const ARGUMENTS_MAX: usize = 48;
+
+/// Kernels, one after the other, that are launched as one: a CUDA graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Graph(pub usize);
 
 /// What a GPU is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,15 +151,24 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     fn load(&self, image: &[u8]) -> Result<Module, Fault>;
     /// The kernel of this name.
     fn function(&self, module: Module, name: &str) -> Result<Function, Fault>;
-    /// Runs a kernel, in the order of the stream. Each of `arguments` points to the value of one parameter, and is read before this
-    /// returns.
-    fn launch(
-        &self,
-        function: Function,
-        launch: Launch,
-        arguments: &mut [*mut c_void],
-        stream: Stream,
-    ) -> Result<(), Fault>;
+    /// Runs a kernel, in the order of the stream.
+    fn launch(&self, call: Call<'_>, stream: Stream) -> Result<(), Fault>;
+    /// Prepares kernels to be launched as one, each after the one before.
+    fn graph(&self, calls: &[Call<'_>]) -> Result<Graph, Fault>;
+    /// From the next [`replay`](Self::replay) on, this call takes the place of that with this index, which has the same kernel.
+    fn change(&self, graph: Graph, index: usize, call: Call<'_>) -> Result<(), Fault>;
+    /// Runs all kernels of a graph, in the order of the stream. What runs already is not changed by what is changed later.
+    fn replay(&self, graph: Graph, stream: Stream) -> Result<(), Fault>;
+    /// Gives it back, when it has ended.
+    fn destroy_graph(&self, graph: Graph);
+
+    /// Whether the word of pinned memory that a kernel was told to set has been set, and all that it wrote before is visible. No call
+    /// of the driver's: any thread may look at any time.
+    fn is_signalled(&self, signal: Pinned) -> bool;
+    /// Takes it back, while no kernel has it.
+    fn reset_signal(&self, signal: Pinned);
+    /// Whether everything on the stream has ended, or what keeps it from ever ending.
+    fn is_idle(&self, stream: Stream) -> Result<bool, Fault>;
     /// Calls `then` on a thread of the driver's when everything on the stream has ended, **unless it ended with an error**. `then`
     /// must not call the driver.
     fn call_back(&self, stream: Stream, then: Box<dyn FnOnce() + Send>) -> Result<(), Fault>;

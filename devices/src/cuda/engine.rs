@@ -1,30 +1,24 @@
 //! [`Engine`]: how the ends of submissions are learnt.
 //!
-//! By default the GPU is *asked*: by a task of the job between the polls of others ([`harvest`]), and by a driver thread while workers
-//! are busy or asleep, or where there is a core to spare for it. The other strategies are there to be compared with (`asynchrotron bench cuda`).
-//!
-//! ```text
-//!                   nothing outstanding                     workers ask
-//!    SLEEPING ◀──(4) for a while──── LINGERING ◀──(1)──▶ STANDING BY ◀──(3)── ASKING: spin, yield, timed park
-//!        └────────(2) armed──────────────────────────────────────────────────▶
-//!
-//!   the driver thread; (3) as soon as somebody else has asked since it last looked
-//! ```
+//! By default, behind everything that a submission enqueues, a kernel sets a word in pinned memory, its signal. Signals are *looked at*
+//! by a task of the job between the polls of others ([`harvest`]), and by the device's own thread while workers are busy or asleep.
+//! Neither asks the driver, except now and then whether the GPU is well; only what libraries enqueue ends with an event, which is
+//! asked for. The other strategies are there to be compared with (`asynchrotron bench cuda`).
 
 use std::cell::Cell;
 use std::fmt;
-use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use asynchrotron::harvest::{self, Harvest, Registered};
-use asynchrotron_sync::{Drive, LanePool, Point, Points};
+use asynchrotron::harvest::{self, Registered};
+use asynchrotron_sync::{LanePool, Point};
 
-use super::Fault;
-use super::expectation::Expectations;
-use super::flight::{Flight, Schedule};
+use super::driver_thread::Core;
+use super::flight::{Course, Flight, Schedule};
+use super::shared::Shared;
+use super::{CudaConfig, Fault};
 use crate::drivers::{Drivers, Errand};
 use crate::{Job, LaneId};
 
@@ -32,7 +26,7 @@ use crate::{Job, LaneId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Waiting {
-    /// Workers and a driver thread ask the oldest event of each stream.
+    /// Workers and a thread of the device's look at the signals that kernels set, and ask for the events of what libraries enqueue.
     #[default]
     Ask,
     /// The driver calls back. It serialises streams and is silent after a fatal error, hence a watchdog asks every millisecond.
@@ -82,46 +76,21 @@ pub(super) struct Engine {
     _registered: Option<Registered>,
 }
 
-struct Core {
-    points: Points<Flight>,
-    origin: Instant,
-    expectations: Arc<Expectations>,
-    /// Until when the driver thread sleeps, if nobody calls.
-    asleep_until_ns: AtomicU64,
-    asked_by_workers: bool,
-    cores: usize,
-}
-
-/// How long the driver thread stands by, or lingers, before it looks again.
-const LOOK_EVERY: Duration = Duration::from_micros(200);
-/// So much outstanding is asked for by workers wherever there are any: whoever is woken runs at once.
-const FEW: usize = 4;
-/// Shorter pauses are not slept: the system's timers and wake-ups are not that precise.
-const NAP_MIN: Duration = Duration::from_micros(40);
-/// How often it finds nothing before it sleeps until something is armed. Being woken costs whoever arms some microseconds.
-const LINGER_LOOKS: u32 = 10;
-
 thread_local! {
     /// Whether this is a thread of the driver's that must not call the driver.
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether a flight may only look at its flag.
-pub(super) fn asks_flags_only() -> bool {
+pub(super) fn is_called_back() -> bool {
     IN_CALLBACK.get()
 }
 
 impl Engine {
-    pub(super) fn new(waiting: Waiting, lanes: usize, name: &str) -> std::io::Result<Self> {
+    pub(super) fn new(config: &CudaConfig, shared: &Arc<Shared>, name: &str) -> std::io::Result<Self> {
+        let (waiting, lanes) = (config.waiting, shared.streams.len());
         let asked_by_workers = waiting == Waiting::Ask;
-        let core = Arc::new(Core {
-            points: Points::new(lanes),
-            origin: Instant::now(),
-            expectations: Arc::new(Expectations::new()),
-            asleep_until_ns: AtomicU64::new(0),
-            asked_by_workers,
-            cores: thread::available_parallelism().map_or(1, NonZero::get),
-        });
+        let core = Arc::new(Core::new(config, shared));
         if matches!(waiting, Waiting::Ask | Waiting::CallBack) {
             let core = core.clone();
             thread::Builder::new().name(format!("{name} completions")).spawn(move || core.drive())?;
@@ -135,16 +104,31 @@ impl Engine {
         Schedule::new(&self.core.expectations, self.core.origin, job, hang_after)
     }
 
+    /// Whether signals are looked at.
+    pub(super) fn signals(&self) -> bool {
+        self.waiting == Waiting::Ask
+    }
+
     /// Sees a flight to its end.
     pub(super) fn watch(&self, mut flight: Flight) {
         let lane = flight.lane.0;
         match self.waiting {
             Waiting::Ask => {
-                let ask_ns = flight.schedule.ask_ns;
+                if flight.is_recorded() && self.core.is_left_to_driver() {
+                    flight.leave();
+                    self.core.points.arm(lane, flight);
+                    harvest::armed();
+                    return self.core.wake_driver();
+                }
+                flight.schedule.begin(*flight.lane);
+                if let Err(fault) = flight.enqueue() {
+                    if fault.is_fatal() {
+                        self.condemn(&fault);
+                    }
+                    return flight.end(Err(fault));
+                }
                 self.core.points.arm(lane, flight);
-                // After it is there: whoever is asking meanwhile has either met it, or has begun before this.
-                self.core.expectations.expect(ask_ns);
-                if self.core.is_left_to_driver() || !harvest::armed() {
+                if !harvest::armed() {
                     self.core.call_driver();
                 }
             }
@@ -190,116 +174,16 @@ impl fmt::Debug for Engine {
     }
 }
 
-impl Core {
-    fn now_ns(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
-    }
-
-    fn ask(&self) -> usize {
-        let now_ns = self.now_ns();
-        self.expectations.begin(now_ns);
-        self.points.harvest(now_ns).ended
-    }
-
-    /// Whether asking is the driver thread's: much is outstanding, and there are cores that no worker has. Each answer takes
-    /// microseconds, which workers then have for launches.
-    fn is_left_to_driver(&self) -> bool {
-        self.points.outstanding() > FEW && harvest::workers() + 1 < self.cores
-    }
-
-    /// Hands over to the driver thread: nobody else asks until it is too late for the next end. Waking it costs some microseconds.
-    fn call_driver(&self) {
-        if self.asleep_until_ns.load(Ordering::Relaxed) > self.expectations.soonest_ns() {
-            self.points.call();
-        }
-    }
-
-    /// The driver thread sleeps, or until somebody calls.
-    fn sleep(&self, at_most: Duration, rest: bool) {
-        let until_ns = self.now_ns() + at_most.as_nanos() as u64;
-        self.asleep_until_ns.store(until_ns, Ordering::Relaxed);
-        if rest {
-            self.points.rest(at_most);
-        } else {
-            self.points.park(at_most);
-        }
-        self.asleep_until_ns.store(0, Ordering::Relaxed);
-    }
-
-    /// The driver thread.
-    fn drive(&self) {
-        // The system's default would be up to 50 µs late. Where it cannot be set, ends are found a little later.
-        let _ = rustix::thread::set_current_timer_slack(Some(NonZero::<u64>::MIN));
-        while let Drive::Ask = self.points.wait_armed() {
-            let mut quiet_looks = 0;
-            let mut asked = self.points.harvests();
-            while quiet_looks < LINGER_LOOKS {
-                if self.points.outstanding() == 0 {
-                    // Whoever arms next need not wake this thread.
-                    quiet_looks += 1;
-                    self.sleep(LOOK_EVERY, true);
-                    asked = self.points.harvests();
-                    continue;
-                }
-                quiet_looks = 0;
-                if !self.asked_by_workers {
-                    self.ask();
-                    self.points.park(Duration::from_millis(1));
-                } else if self.points.harvests() != asked {
-                    // Workers do it; they call when they are about to sleep.
-                    asked = self.points.harvests();
-                    self.sleep(LOOK_EVERY, false);
-                } else {
-                    self.pause();
-                    self.ask();
-                    asked = self.points.harvests();
-                }
-            }
-        }
-    }
-
-    /// Lets time pass until asking is worth while, on the driver thread: asleep as far as the system's timers are precise enough.
-    fn pause(&self) {
-        let quiet = self.quiet_for();
-        if quiet > NAP_MIN {
-            self.sleep(quiet - NAP_MIN / 2, false);
-        }
-        // Where there are few cores, a thread that spins takes one from the workers.
-        while !self.quiet_for().is_zero() && self.points.outstanding() > 0 {
-            if self.cores > 4 {
-                std::hint::spin_loop();
-            } else {
-                thread::yield_now();
-            }
-        }
-    }
-}
-
-impl Harvest for Core {
-    fn outstanding(&self) -> usize {
-        self.points.outstanding()
-    }
-
-    fn harvest(&self) -> usize {
-        if self.quiet_for().is_zero() && !self.is_left_to_driver() { self.ask() } else { 0 }
-    }
-
-    fn quiet_for(&self) -> Duration {
-        Duration::from_nanos(self.expectations.soonest_ns().saturating_sub(self.now_ns()))
-    }
-
-    fn hand_over(&self) {
-        self.call_driver();
-    }
-}
-
 /// A flight whose end one thread waits for, asleep in the driver.
 struct Landing(Flight);
 
 impl Errand for Landing {
     fn run(self) {
         let Self(flight) = self;
-        let end = flight.shared.driver.synchronize(flight.event);
+        let end = match flight.course {
+            Course::Event(event) => flight.shared.driver.synchronize(event),
+            _ => unreachable!("a thread waits for events"),
+        };
         flight.end(end);
     }
 

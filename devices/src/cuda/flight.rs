@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use asynchrotron::time::Hold;
 use asynchrotron_sync::{Lane, Point};
 
-use super::driver::CudaEvent;
-use super::engine::{Retirement, asks_flags_only};
+use super::driver::{CudaEvent, Pinned};
+use super::engine::{Retirement, is_called_back};
 use super::expectation::Expectations;
 use super::memory::Landed;
+use super::recording::{Interrupted, Recording};
 use super::shared::Shared;
 use super::work::Held;
 use super::{Fault, Severity};
@@ -23,8 +24,7 @@ use crate::{DeviceErrorKind, Job, LaneId, table};
 pub(super) struct Flight {
     pub(super) shared: Arc<Shared>,
     pub(super) retirement: Arc<Retirement>,
-    /// Behind everything that was enqueued.
-    pub(super) event: CudaEvent,
+    pub(super) course: Course,
     /// What the waiter is told, if enqueueing failed half way.
     pub(super) verdict: Option<DeviceErrorKind>,
     /// `None` once the waiter was told.
@@ -39,16 +39,40 @@ pub(super) struct Flight {
     pub(super) hold: Hold,
 }
 
+/// How far a submission has come.
+///
+/// ```text
+///   RECORDED ──────────enqueued─▶ SIGNALS ─▶ (the end)
+///       └──▶ LEFT ───────┴─half of it─▶ EVENT ─▲
+/// ```
+pub(super) enum Course {
+    /// Nothing of it is on the stream.
+    Recorded(Recording),
+    /// The same. It is left to the driver thread, which asks for it.
+    Left(Recording),
+    /// This word is set behind everything that was enqueued.
+    Signals(Pinned),
+    /// This is behind everything that was enqueued.
+    Event(CudaEvent),
+}
+
 /// When a flight is asked for, in the engine's time.
 pub(super) struct Schedule {
-    pub(super) expectations: Arc<Expectations>,
-    pub(super) origin: Instant,
-    pub(super) place: usize,
-    pub(super) armed_ns: u64,
-    pub(super) ask_ns: u64,
+    expectations: Arc<Expectations>,
+    origin: Instant,
+    place: usize,
+    armed_ns: u64,
+    ask_ns: u64,
+    /// Whether it was asked for when it might have ended.
+    in_vain: bool,
     /// When it counts as hung.
-    pub(super) due_ns: u64,
+    due_ns: u64,
+    /// When the driver is asked whether the GPU is well. A signal does not say.
+    check_ns: u64,
 }
+
+/// How late a failure of the GPU is found.
+const CHECK_EVERY_NS: u64 = 1_000_000;
 
 impl Schedule {
     pub(super) fn new(
@@ -64,13 +88,83 @@ impl Schedule {
             origin,
             place,
             armed_ns,
-            ask_ns: expectations.next_ask_ns(place, armed_ns, armed_ns),
+            ask_ns: armed_ns,
+            in_vain: false,
             due_ns: armed_ns.saturating_add(hang_after.as_nanos() as u64),
+            check_ns: armed_ns + CHECK_EVERY_NS,
         }
+    }
+
+    /// It is under way now.
+    pub(super) fn begin(&mut self, lane: LaneId) {
+        self.armed_ns = self.now_ns();
+        self.ask_ns = self.expectations.next_ask_ns(self.place, self.armed_ns, self.armed_ns);
+        self.check_ns = self.armed_ns + CHECK_EVERY_NS;
+        self.expect(lane);
+    }
+
+    /// It was asked for in vain.
+    fn postpone(&mut self, lane: LaneId, now_ns: u64) {
+        if now_ns >= self.ask_ns {
+            self.in_vain = true;
+            self.ask_ns = self.expectations.next_ask_ns(self.place, self.armed_ns, now_ns);
+        }
+        self.expect(lane);
+    }
+
+    fn expect(&self, lane: LaneId) {
+        self.expectations.expect(lane, self.ask_ns.min(self.check_ns));
     }
 
     fn now_ns(&self) -> u64 {
         self.origin.elapsed().as_nanos() as u64
+    }
+}
+
+impl Flight {
+    /// Whether nothing of it is on the stream.
+    pub(super) fn is_recorded(&self) -> bool {
+        matches!(self.course, Course::Recorded(_))
+    }
+
+    /// Leaves it to the driver thread to enqueue what was recorded.
+    pub(super) fn leave(&mut self) {
+        if let Course::Recorded(recording) = &mut self.course {
+            self.course = Course::Left(std::mem::take(recording));
+            self.schedule.expectations.leave(*self.lane);
+        }
+    }
+
+    /// Enqueues what was recorded, if it is not yet. A fault is the end of it: nothing is on the stream, or nothing ever ends there.
+    pub(super) fn enqueue(&mut self) -> Result<(), Fault> {
+        let shared = &self.shared;
+        let (driver, lane, stream) = (&*shared.driver, *self.lane, shared.streams[self.lane.0]);
+        let signal = shared.signal(lane);
+        let recording = match std::mem::replace(&mut self.course, Course::Signals(signal)) {
+            Course::Recorded(recording) => recording,
+            Course::Left(recording) => {
+                self.schedule.expectations.take(lane);
+                recording
+            }
+            other => {
+                self.course = other;
+                return Ok(());
+            }
+        };
+        driver.bind()?;
+        let enqueued = shared.replays(lane).enqueue(driver, stream, recording);
+        if let Err(Interrupted { fault, under_way }) = enqueued {
+            if !under_way || fault.is_fatal() {
+                return Err(fault);
+            }
+            // What is on the stream still uses the buffers.
+            let event = shared.take_event()?;
+            self.course = Course::Event(event);
+            driver.record(event, stream)?;
+            self.verdict = Some(kind_of(&fault));
+        }
+        self.schedule.begin(lane);
+        Ok(())
     }
 }
 
@@ -82,25 +176,38 @@ impl Point for Flight {
             if called_back.load(Ordering::Acquire) {
                 return Poll::Ready(Ok(()));
             }
-            if asks_flags_only() {
+            if is_called_back() {
                 return Poll::Pending;
             }
         }
-        let schedule = &mut self.schedule;
-        let now_ns = schedule.now_ns();
-        if now_ns < schedule.ask_ns {
-            schedule.expectations.expect(schedule.ask_ns);
-            return Poll::Pending;
+        if let Course::Recorded(_) | Course::Left(_) = self.course {
+            return self.enqueue().map_or_else(|fault| Poll::Ready(Err(fault)), |()| Poll::Pending);
         }
-        match self.shared.driver.is_reached(self.event) {
+        let (driver, schedule) = (&self.shared.driver, &mut self.schedule);
+        let now_ns = schedule.now_ns();
+        let reached = match self.course {
+            // Looking costs little, so it need not be worth while.
+            Course::Signals(signal) if driver.is_signalled(signal) => Ok(true),
+            Course::Signals(_) if now_ns < schedule.check_ns => Ok(false),
+            Course::Signals(_) => {
+                schedule.check_ns = now_ns + CHECK_EVERY_NS;
+                driver.is_idle(self.shared.streams[self.lane.0])
+            }
+            Course::Event(_) if now_ns < schedule.ask_ns.min(schedule.check_ns) => Ok(false),
+            Course::Event(event) => {
+                schedule.check_ns = now_ns + CHECK_EVERY_NS;
+                driver.is_reached(event)
+            }
+            Course::Recorded(_) | Course::Left(_) => Ok(false),
+        };
+        match reached {
             Ok(true) => {
-                schedule.expectations.learn(schedule.place, now_ns - schedule.armed_ns);
+                let took_ns = now_ns - schedule.armed_ns;
+                schedule.expectations.learn(schedule.place, took_ns, schedule.in_vain);
                 Poll::Ready(Ok(()))
             }
             Ok(false) => {
-                schedule.ask_ns =
-                    schedule.expectations.next_ask_ns(schedule.place, schedule.armed_ns, now_ns);
-                schedule.expectations.expect(schedule.ask_ns);
+                schedule.postpone(*self.lane, now_ns);
                 Poll::Pending
             }
             Err(fault) => Poll::Ready(Err(fault)),
@@ -108,7 +215,14 @@ impl Point for Flight {
     }
 
     fn end(self, result: Result<(), Fault>) {
-        let Self { shared, retirement, event, verdict, job, held, lane, entered, hold, .. } = self;
+        let Self { shared, retirement, course, verdict, job, held, lane, schedule, entered, hold, .. } = self;
+        // The lane's next submission finds nothing of this one.
+        schedule.expectations.forget(*lane);
+        match course {
+            Course::Left(_) => schedule.expectations.take(*lane),
+            Course::Signals(signal) => shared.driver.reset_signal(signal),
+            Course::Recorded(_) | Course::Event(_) => {}
+        }
         let verdict = match &result {
             Ok(()) => verdict,
             Err(fault) => {
@@ -128,7 +242,9 @@ impl Point for Flight {
             if matches!(verdict, Some(DeviceErrorKind::LaneLost)) {
                 let _ = lane.retire();
             } else {
-                shared.give_event(event);
+                if let Course::Event(event) = course {
+                    shared.give_event(event);
+                }
                 drop(lane);
             }
             match (job, verdict) {

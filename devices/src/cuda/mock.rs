@@ -13,11 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::driver::{Address, CudaEvent, Driver, Function, GpuInfo, Launch, Module, Pinned, Stream};
+use super::driver::{
+    Address, Call, CudaEvent, Driver, Function, GpuInfo, Graph, Launch, Module, Pinned, Stream,
+};
+use super::mover::{self, Moves};
 use super::{Fault, Image, KernelError, KernelSource, Severity};
 
 /// What is in [`MockConfig::kept_image`].
 const NOT_AN_IMAGE: &[u8] = b"for another GPU";
+
+/// The device's own kernel, which needs no function of the test.
+const MOVE: Function = Function(usize::MAX);
 
 /// A kernel: gets how it was launched, and pointers to the values of its parameters.
 pub type MockKernel = Arc<dyn Fn(Launch, &[*mut c_void]) + Send + Sync>;
@@ -70,6 +76,7 @@ pub struct MockDriver {
     config: MockConfig,
     info: GpuInfo,
     launches: AtomicU64,
+    replays: AtomicU64,
     handles: AtomicUsize,
     state: Mutex<State>,
 }
@@ -78,6 +85,9 @@ pub struct MockDriver {
 struct State {
     /// By event: when it is reached. Absent: it was not recorded, which counts as reached.
     events: HashMap<usize, Reach>,
+    /// By its address: when a signal is set. Absent: nobody was told to.
+    signals: HashMap<usize, Reach>,
+    graphs: HashMap<usize, Vec<OwnedCall>>,
     /// Streams on which nothing ends any more.
     hung: Vec<usize>,
     /// The context is gone from this time on.
@@ -92,6 +102,19 @@ struct State {
 enum Reach {
     At(Instant),
     Never,
+}
+
+#[derive(Clone)]
+struct OwnedCall {
+    function: Function,
+    launch: Launch,
+    arguments: Vec<u64>,
+}
+
+impl OwnedCall {
+    fn of(call: &Call<'_>) -> Self {
+        Self { function: call.function, launch: call.launch, arguments: call.arguments.to_vec() }
+    }
 }
 
 impl MockDriver {
@@ -109,6 +132,7 @@ impl MockDriver {
             config,
             info,
             launches: AtomicU64::new(0),
+            replays: AtomicU64::new(0),
             handles: AtomicUsize::new(1),
             state: Mutex::default(),
         }
@@ -120,9 +144,19 @@ impl MockDriver {
         state.used_bytes + state.pinned_bytes
     }
 
-    /// Launches so far.
+    /// Launches of the test's kernels so far.
     pub fn launches(&self) -> u64 {
         self.launches.load(Ordering::Relaxed)
+    }
+
+    /// Launches of graphs so far.
+    pub fn replays(&self) -> u64 {
+        self.replays.load(Ordering::Relaxed)
+    }
+
+    /// Graphs that were not given back.
+    pub fn graphs(&self) -> usize {
+        self.state().graphs.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,6 +185,32 @@ impl MockDriver {
         let mut state = self.state();
         assert!(state.memory.remove(&address).is_some(), "memory is given back once");
         *used(&mut state, pinned) -= bytes as u64;
+    }
+
+    /// What the device's own kernel does: small copies, and a signal behind everything on the stream.
+    fn move_and_signal(&self, arguments: &[u64], stream: Stream) -> Result<(), Fault> {
+        let (moves, signal) = Moves::read(arguments);
+        for part in moves {
+            match part.from {
+                0 => self.fill(Address(part.to), 0, part.bytes as usize, stream)?,
+                from => self.copy(part.to, from, part.bytes as usize)?,
+            }
+        }
+        if signal != 0 {
+            let mut state = self.state();
+            alive(&state)?;
+            let reach = self.reach(&state, stream);
+            state.signals.insert(signal as usize, reach);
+        }
+        Ok(())
+    }
+
+    /// When what is enqueued now is reached.
+    fn reach(&self, state: &State, stream: Stream) -> Reach {
+        match state.hung.contains(&stream.0) {
+            true => Reach::Never,
+            false => Reach::At(Instant::now() + self.config.latency),
+        }
     }
 
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Fault> {
@@ -203,10 +263,7 @@ impl Driver for MockDriver {
     fn record(&self, event: CudaEvent, stream: Stream) -> Result<(), Fault> {
         let mut state = self.state();
         alive(&state)?;
-        let reach = match state.hung.contains(&stream.0) {
-            true => Reach::Never,
-            false => Reach::At(Instant::now() + self.config.latency),
-        };
+        let reach = self.reach(&state, stream);
         state.events.insert(event.0, reach);
         Ok(())
     }
@@ -278,6 +335,9 @@ impl Driver for MockDriver {
     }
 
     fn function(&self, _module: Module, name: &str) -> Result<Function, Fault> {
+        if name == mover::KERNEL {
+            return Ok(MOVE);
+        }
         let Some(kernel) = self.config.kernels.get(name) else {
             return Err(Fault::new(Severity::Ordinary, format!("the mock has no kernel `{name}`")));
         };
@@ -286,13 +346,10 @@ impl Driver for MockDriver {
         Ok(Function(state.kernels.len() - 1))
     }
 
-    fn launch(
-        &self,
-        function: Function,
-        launch: Launch,
-        arguments: &mut [*mut c_void],
-        stream: Stream,
-    ) -> Result<(), Fault> {
+    fn launch(&self, call: Call<'_>, stream: Stream) -> Result<(), Fault> {
+        if call.function == MOVE {
+            return self.move_and_signal(call.arguments, stream);
+        }
         let number = self.launches.fetch_add(1, Ordering::Relaxed) + 1;
         let mut state = self.state();
         alive(&state)?;
@@ -306,10 +363,60 @@ impl Driver for MockDriver {
         if self.config.hang_nth == Some(number) {
             state.hung.push(stream.0);
         }
-        let kernel = state.kernels[function.0].clone();
+        let kernel = state.kernels[call.function.0].clone();
         drop(state);
-        kernel(launch, arguments);
+        let mut arguments = call.arguments.to_vec();
+        let pointers: Vec<*mut c_void> =
+            arguments.iter_mut().map(|argument| std::ptr::from_mut(argument).cast()).collect();
+        kernel(call.launch, &pointers);
         Ok(())
+    }
+
+    fn graph(&self, calls: &[Call<'_>]) -> Result<Graph, Fault> {
+        alive(&self.state())?;
+        let graph = self.handle();
+        self.state().graphs.insert(graph, calls.iter().map(OwnedCall::of).collect());
+        Ok(Graph(graph))
+    }
+
+    fn change(&self, graph: Graph, index: usize, call: Call<'_>) -> Result<(), Fault> {
+        let mut state = self.state();
+        alive(&state)?;
+        let old = &mut state.graphs.get_mut(&graph.0).expect("it was not given back")[index];
+        assert_eq!(old.function, call.function, "a call is changed for one of the same kernel");
+        *old = OwnedCall::of(&call);
+        Ok(())
+    }
+
+    fn replay(&self, graph: Graph, stream: Stream) -> Result<(), Fault> {
+        let calls = self.state().graphs[&graph.0].clone();
+        self.replays.fetch_add(1, Ordering::Relaxed);
+        for OwnedCall { function, launch, arguments } in &calls {
+            self.launch(Call { function: *function, launch: *launch, arguments }, stream)?;
+        }
+        Ok(())
+    }
+
+    fn destroy_graph(&self, graph: Graph) {
+        assert!(self.state().graphs.remove(&graph.0).is_some(), "a graph is given back once");
+    }
+
+    fn is_signalled(&self, signal: Pinned) -> bool {
+        let state = self.state();
+        match state.signals.get(&signal.0) {
+            // What was to come after the crash does not come.
+            Some(Reach::At(at)) => *at <= Instant::now() && state.crashed.is_none_or(|crashed| crashed > *at),
+            Some(Reach::Never) | None => false,
+        }
+    }
+
+    fn reset_signal(&self, signal: Pinned) {
+        self.state().signals.remove(&signal.0);
+    }
+
+    fn is_idle(&self, _stream: Stream) -> Result<bool, Fault> {
+        alive(&self.state())?;
+        Ok(false)
     }
 
     fn call_back(&self, stream: Stream, then: Box<dyn FnOnce() + Send>) -> Result<(), Fault> {

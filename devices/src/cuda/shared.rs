@@ -1,12 +1,18 @@
 //! [`Shared`]: what all lanes of one GPU have in common.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::Fault;
-use super::driver::{CudaEvent, Driver, Stream};
+use super::driver::{CudaEvent, Driver, Function, Pinned, Stream};
 use super::kernel::Kernels;
+use super::mover;
 use super::nvtx::Nvtx;
 use super::pool::{Place, Pool};
+use super::replays::Replays;
+use crate::LaneId;
+
+/// Side by side, so that a look at all of them is one at few cache lines.
+const SIGNAL_STRIDE: usize = size_of::<u32>();
 
 /// What all lanes of one GPU have in common.
 #[derive(Debug)]
@@ -20,6 +26,12 @@ pub(super) struct Shared {
     /// Whether threads sleep in the driver until an event is reached.
     events_sleep: bool,
     pub(super) streams: Box<[Stream]>,
+    /// By lane. Whoever holds the lane locks it, so nobody ever waits.
+    replays: Box<[Mutex<Replays>]>,
+    /// One word for each lane.
+    signals: Pinned,
+    /// The device's own kernel; `None` inside if it cannot be had.
+    mover: OnceLock<Option<Function>>,
     /// If submissions are to be named.
     pub(super) nvtx: Option<Nvtx>,
 }
@@ -33,7 +45,12 @@ impl Shared {
     ) -> Result<Arc<Self>, Fault> {
         driver.bind()?;
         let streams = (0..lanes.max(1)).map(|_| driver.create_stream()).collect::<Result<Box<[_]>, _>>()?;
+        let signals = driver.pin(streams.len() * SIGNAL_STRIDE)?;
+        (0..streams.len()).for_each(|lane| driver.reset_signal(Pinned(signals.0 + lane * SIGNAL_STRIDE)));
         Ok(Arc::new(Self {
+            signals,
+            replays: streams.iter().map(|_| Mutex::default()).collect(),
+            mover: OnceLock::new(),
             kernels: Kernels::new(driver.clone()),
             memory: Pool::new(driver.clone(), Place::Gpu(streams[0])),
             pinned: Pool::new(driver.clone(), Place::Host),
@@ -43,6 +60,29 @@ impl Shared {
             nvtx,
             driver,
         }))
+    }
+
+    /// The sequences of kernels that a lane was asked for.
+    pub(super) fn replays(&self, lane: LaneId) -> MutexGuard<'_, Replays> {
+        self.replays[lane.0].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The word that is set when everything that was submitted to a lane has ended.
+    pub(super) fn signal(&self, lane: LaneId) -> Pinned {
+        Pinned(self.signals.0 + lane.0 * SIGNAL_STRIDE)
+    }
+
+    /// The kernel that makes small copies and signals, unless it cannot be had: there is no compiler, and none was compiled ahead of
+    /// time. The driver's context must be bound.
+    pub(super) fn mover(&self) -> Option<Function> {
+        if let Some(known) = self.mover.get() {
+            return *known;
+        }
+        match self.kernels.get(&mover::MOVE, mover::KERNEL) {
+            Ok(kernel) => *self.mover.get_or_init(|| Some(kernel.function)),
+            Err(error) if error.fault_of_device().is_some() => None,
+            Err(_) => *self.mover.get_or_init(|| None),
+        }
     }
 
     /// A point that is on no stream.
@@ -62,6 +102,10 @@ impl Drop for Shared {
         if self.driver.bind().is_err() {
             return;
         }
+        for replays in &mut self.replays {
+            replays.get_mut().unwrap_or_else(PoisonError::into_inner).clear(&*self.driver);
+        }
+        self.driver.unpin(self.signals, self.streams.len() * SIGNAL_STRIDE);
         // The pool gives its memory back in the order of the first stream.
         self.memory.trim();
         self.pinned.trim();

@@ -1,18 +1,18 @@
 //! [`CudaBody`] and [`Work`]: what a step enqueues on a lane.
 
 use std::any::Any;
-use std::ffi::c_void;
 use std::fmt;
 use std::sync::Arc;
 
 use bytemuck::Pod;
 
-use super::driver::{Address, Launch, Pinned, Stream};
+use super::driver::{ARGUMENTS_MAX, Address, Call, CudaEvent, Driver, Function, Launch, Pinned, Stream};
 use super::lane_stream::LaneStream;
 use super::memory::{ALIGNMENT, DeviceSlice, Download, Landed, Staged};
 use super::pool::Block;
+use super::recording::{Interrupted, Recording};
 use super::shared::Shared;
-use super::{Fault, Kernel, KernelError, KernelSource};
+use super::{Fault, Kernel, KernelError, KernelSource, Severity};
 use crate::LaneId;
 
 /// A step's body on a GPU.
@@ -88,6 +88,30 @@ pub struct Work<'a> {
     held: Held,
     /// Of the GPU's memory, that this submission has taken.
     own_bytes: u64,
+    /// What is to be enqueued; `None`: everything is, at once.
+    recording: Option<Recording>,
+    /// To be put behind what was enqueued at once; there is one before anything is.
+    event: Option<CudaEvent>,
+    /// What a method that returns no error has met. Nothing more is enqueued.
+    fault: Option<Fault>,
+}
+
+/// What becomes of what a step asks for.
+pub(super) enum Start {
+    /// It is recorded, with this kernel for small copies.
+    Recording(Function),
+    /// It is enqueued at once, and this is put behind it.
+    AtOnce(CudaEvent),
+}
+
+/// What a step has asked for.
+pub(super) struct Asked {
+    pub(super) held: Held,
+    /// If nothing of it was enqueued yet.
+    pub(super) recording: Option<Recording>,
+    /// If something was.
+    pub(super) event: Option<CudaEvent>,
+    pub(super) fault: Option<Fault>,
 }
 
 /// What stays until the GPU is done.
@@ -104,16 +128,52 @@ pub struct Argument {
     bits: u64,
 }
 
-/// The most parameters that a kernel can have.
-const ARGUMENTS_MAX: usize = 48;
-
 impl<'a> Work<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, stream: Stream, lane: LaneId) -> Self {
-        Self { shared, stream, lane, held: Held::default(), own_bytes: 0 }
+    pub(super) fn new(shared: &'a Arc<Shared>, stream: Stream, lane: LaneId, start: Start) -> Self {
+        let (recording, event) = match start {
+            Start::Recording(mover) => {
+                let mut recording = shared.replays(lane).spare();
+                recording.begin(mover);
+                (Some(recording), None)
+            }
+            Start::AtOnce(event) => (None, Some(event)),
+        };
+        Self { shared, stream, lane, held: Held::default(), own_bytes: 0, recording, event, fault: None }
     }
 
-    pub(super) fn into_held(self) -> Held {
-        self.held
+    pub(super) fn into_asked(self) -> Asked {
+        let Self { held, recording, event, fault, .. } = self;
+        Asked { held, recording, event, fault }
+    }
+
+    /// From now on everything is enqueued at once; what was recorded, now.
+    fn enqueue_at_once(&mut self) {
+        let Some(mut recording) = self.recording.take() else { return };
+        match self.shared.take_event() {
+            Ok(event) => {
+                self.event = Some(event);
+                let enqueued = recording.enqueue(&*self.shared.driver, self.stream);
+                self.fault = enqueued.err().map(|Interrupted { fault, .. }| fault);
+            }
+            // Nobody could say when what a library enqueues has ended.
+            Err(fault) => self.fault = Some(Fault::new(Severity::Fatal, fault.text().clone())),
+        }
+    }
+
+    /// Records, or else enqueues.
+    fn ask(
+        &mut self,
+        record: impl FnOnce(&mut Recording),
+        enqueue: impl FnOnce(&dyn Driver, Stream) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if let Some(recording) = &mut self.recording {
+            record(recording);
+            return Ok(());
+        }
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => enqueue(&*self.shared.driver, self.stream),
+        }
     }
 
     /// The lane.
@@ -121,13 +181,16 @@ impl<'a> Work<'a> {
         self.lane
     }
 
-    /// The lane's stream, for libraries that enqueue on it: a `CUstream`.
-    pub fn stream(&self) -> Stream {
+    /// The lane's stream, for libraries that enqueue on it: a `CUstream`. What was asked for before is on it when this returns;
+    /// what else is asked for is enqueued at once, one by one, by this thread.
+    pub fn stream(&mut self) -> Stream {
+        self.enqueue_at_once();
         self.stream
     }
 
     /// The same, for libraries that keep it.
-    pub fn lane_stream(&self) -> LaneStream {
+    pub fn lane_stream(&mut self) -> LaneStream {
+        self.enqueue_at_once();
         LaneStream::new(self.shared.clone(), self.stream, self.lane)
     }
 
@@ -181,7 +244,11 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.keep(slice);
-        self.shared.driver.fill(slice.address(), byte, slice.bytes(), self.stream)
+        let (at, bytes) = (slice.address(), slice.bytes());
+        self.ask(
+            |recording| recording.fill(at, byte, bytes),
+            |driver, stream| driver.fill(at, byte, bytes, stream),
+        )
     }
 
     /// Pinned memory to be filled and [sent](Self::send).
@@ -202,8 +269,11 @@ impl<'a> Work<'a> {
         let block = Arc::new(staged.into_block());
         self.held.blocks.push(block.clone());
         if len > 0 {
-            let from = Pinned(block.address() as usize);
-            self.shared.driver.copy_in(slice.address(), from, slice.bytes(), self.stream)?;
+            let (to, from, bytes) = (slice.address(), Pinned(block.address() as usize), slice.bytes());
+            self.ask(
+                |recording| recording.copy_in(to, from, bytes),
+                |driver, stream| driver.copy_in(to, from, bytes, stream),
+            )?;
         }
         Ok(slice)
     }
@@ -229,8 +299,11 @@ impl<'a> Work<'a> {
         }
         let copy = self.allocate::<T>(slice.len())?;
         if !slice.is_empty() {
-            let (to, from) = (copy.address(), slice.address());
-            self.shared.driver.copy_within(to, from, slice.bytes(), self.stream)?;
+            let (to, from, bytes) = (copy.address(), slice.address(), slice.bytes());
+            self.ask(
+                |recording| recording.copy_within(to, from, bytes),
+                |driver, stream| driver.copy_within(to, from, bytes, stream),
+            )?;
         }
         Ok(copy)
     }
@@ -238,20 +311,16 @@ impl<'a> Work<'a> {
     /// Runs a kernel. The arguments must be those that it takes, in its order.
     ///
     /// # Errors
-    /// [`Fault`]. What goes wrong in the kernel itself is found when the GPU is done.
+    /// [`Fault`], if it was enqueued at once. What goes wrong later, or in the kernel itself, the waiter is told.
     ///
     /// # Panics
     /// With more than 48 arguments.
     pub fn launch(&mut self, kernel: Kernel, launch: Launch, arguments: &[Argument]) -> Result<(), Fault> {
         let mut bits = [0_u64; ARGUMENTS_MAX];
-        let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS_MAX];
         let bits = &mut bits[..arguments.len()];
-        for ((bits, pointer), argument) in bits.iter_mut().zip(&mut pointers).zip(arguments) {
-            *bits = argument.bits;
-            *pointer = std::ptr::from_mut(bits).cast();
-        }
-        let pointers = &mut pointers[..arguments.len()];
-        self.shared.driver.launch(kernel.function, launch, pointers, self.stream)
+        bits.iter_mut().zip(arguments).for_each(|(bits, argument)| *bits = argument.bits);
+        let call = Call { function: kernel.function, launch, arguments: bits };
+        self.ask(|recording| recording.call(call), |driver, stream| driver.launch(call, stream))
     }
 
     /// Copies these elements to the host; they can be read when the GPU is done.
@@ -263,8 +332,11 @@ impl<'a> Work<'a> {
         self.held.blocks.push(block.clone());
         self.keep(slice);
         if !slice.is_empty() {
-            let (to, from) = (Pinned(block.address() as usize), slice.address());
-            self.shared.driver.copy_out(to, from, slice.bytes(), self.stream)?;
+            let (to, from, bytes) = (Pinned(block.address() as usize), slice.address(), slice.bytes());
+            self.ask(
+                |recording| recording.copy_out(to, from, bytes),
+                |driver, stream| driver.copy_out(to, from, bytes, stream),
+            )?;
         }
         Ok(Download::new(block, slice.len()))
     }

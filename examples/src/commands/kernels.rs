@@ -6,7 +6,9 @@ use std::time::Instant;
 use asynchrotron::Result;
 use asynchrotron::anyhow::bail;
 use asynchrotron_algorithms::kernels::ALL;
-use asynchrotron_devices::cuda::{BuildError, Images, KernelError, build_kernels, compiler_version};
+use asynchrotron_devices::cuda::{
+    BuildError, Images, KernelError, KernelSource, MOVE, build_kernels, compiler_version,
+};
 
 use super::print;
 use crate::options::{KernelsBuildArguments, KernelsCommand};
@@ -21,7 +23,7 @@ pub(crate) fn kernels(command: &KernelsCommand) -> Result<()> {
 /// Compiles everything, even if something fails; what the compiler says goes to stderr, with its lines.
 fn build(arguments: &KernelsBuildArguments) -> Result<()> {
     let mut broken = 0;
-    let jobs = arguments.archs.iter().flat_map(|arch| ALL.iter().map(move |source| (arch, *source)));
+    let jobs = arguments.archs.iter().flat_map(|arch| sources().map(move |source| (arch, source)));
     for (arch, source) in jobs {
         let begin = Instant::now();
         match build_kernels(source, arch, &arguments.out) {
@@ -46,9 +48,14 @@ fn build(arguments: &KernelsBuildArguments) -> Result<()> {
     }
 }
 
+/// The algorithms', and the device's own.
+fn sources() -> impl Iterator<Item = &'static KernelSource> {
+    ALL.iter().copied().chain([&MOVE])
+}
+
 fn list() -> Result<()> {
     let mut text = String::from("Kernels (asynchrotron kernels build --arch ARCH --out DIR)\n");
-    for source in ALL {
+    for source in sources() {
         let _ = writeln!(text, "  {:<16} {}", source.name, source.options.join(" "));
     }
     let compiler = compiler_version().map_or_else(

@@ -99,6 +99,15 @@ fn counted_is_found() {
 
 /// Two harvest while one more is armed. The first fails, which is no concern of the others.
 fn two_harvest() {
+    two(|points| points.harvest(0).ended);
+}
+
+/// The same, of a stream that both name.
+fn two_name_a_stream() {
+    two(|points| points.harvest_of([0], 0).ended);
+}
+
+fn two(harvest: fn(&Points<Mark>) -> usize) {
     let device = Device::new(1);
     let used = Arc::new(AtomicBool::new(false));
     let arm = |number, answer| {
@@ -111,10 +120,10 @@ fn two_harvest() {
         device.points.arm(0, device.book.asking(number, ask));
     };
     arm(0, FAILED);
-    let harvesters = [device.harvester(), device.harvester()];
+    let harvesters = [device.spawn(harvest), device.spawn(harvest)];
     arm(1, REACHED);
     let ended: usize = harvesters.into_iter().map(|harvester| harvester.join().unwrap()).sum();
-    assert_eq!(device.points.harvest(0).ended, 2 - ended, "left behind");
+    assert_eq!(harvest(&device.points), 2 - ended, "left behind");
     device.finish(&[(0, Err(Failure::Ordinary)), (1, Ok(()))]);
 }
 
@@ -287,6 +296,11 @@ fn each_ends_once_in_order() {
 }
 
 #[test]
+fn each_of_a_named_stream_ends_once_in_order() {
+    explore("points: arm, two that name the stream", THREE_THREADS, 900, two_name_a_stream);
+}
+
+#[test]
 fn none_outlives_a_condemnation() {
     explore("points: condemn, arm, harvest", THREE_LONG, 8000, condemned_from_outside);
 }
@@ -346,9 +360,10 @@ fn a_park_is_ended() {
 #[test]
 fn faults_are_found() {
     type Model = fn();
-    let cases: [(Fault, Option<usize>, &[&str], Model); 13] = [
+    let cases: [(Fault, Option<usize>, &[&str], Model); 14] = [
         (Fault::PointsRelaxedArm, TWO_THREADS, &["not found"], counted_is_found),
         (Fault::PointsClaimRaces, THREE_THREADS, &["asked by two"], two_harvest),
+        (Fault::PointsClaimRaces, THREE_THREADS, &["asked by two"], two_name_a_stream),
         (Fault::PointsUnlistsArmed, THREE_THREADS, &["left behind"], two_harvest),
         (Fault::PointsForgetsCondemned, THREE_THREADS, &["left behind"], condemned_from_outside),
         (Fault::PointsArmsCondemned, THREE_THREADS, &["left behind"], condemned_from_outside),

@@ -51,6 +51,18 @@ fn hundreds_of_streams_are_found() {
 }
 
 #[test]
+fn only_the_streams_that_are_named_are_asked() {
+    let (points, book) = (Points::new(100), Book::default());
+    [3, 70, 99].iter().for_each(|&stream| points.arm(stream, book.mark(stream, REACHED)));
+    assert_eq!(points.harvest_of([99, 5, 3], 0), Harvested { ended: 2, outstanding: 1 });
+    assert_eq!(book.ends(), [(99, Ok(())), (3, Ok(()))]);
+    // A fatal error ends the others as well.
+    points.arm(4, book.mark(4, DEAD));
+    assert_eq!(points.harvest_of([4], 0), Harvested { ended: 2, outstanding: 0 });
+    assert_eq!(book.ends()[2..], [(4, Err(Failure::Fatal)), (70, Err(Failure::Fatal))]);
+}
+
+#[test]
 fn harvests_count_if_they_ask() {
     let (points, book) = (Points::new(1), Book::default());
     points.harvest(0);

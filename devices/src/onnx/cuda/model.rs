@@ -177,7 +177,7 @@ impl CudaModel {
     }
 
     /// The session of the lane; made at the first call.
-    fn session(&self, work: &Work<'_>) -> Result<Arc<Mutex<BoundSession>>, ModelError> {
+    fn session(&self, work: &mut Work<'_>) -> Result<Arc<Mutex<BoundSession>>, ModelError> {
         let stream = work.lane_stream();
         let known = lock(&self.sessions).get(&stream).cloned();
         if let Some(session) = known {

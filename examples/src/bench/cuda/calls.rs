@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use asynchrotron::prelude::*;
-use asynchrotron_devices::cuda::{CudaConfig, CudaDevice, Driver, Launch};
+use asynchrotron_devices::cuda::{Call, CudaConfig, CudaDevice, Driver, Launch};
 use serde_json::{Value, json};
 
 use super::spin::SPIN;
@@ -57,9 +57,9 @@ fn measure(device: &CudaDevice) -> Result<Times> {
     let (stream, event) = (driver.create_stream()?, driver.create_event(false)?);
     let module = driver.load(&driver.compile(&SPIN, false)?.code)?;
     let spin = driver.function(module, "spin")?;
-    let launch = |mut ticks: i64| {
-        let mut arguments = [std::ptr::from_mut(&mut ticks).cast()];
-        driver.launch(spin, Launch::blocks(1, 1), &mut arguments, stream)
+    let launch = |ticks: i64| {
+        driver
+            .launch(Call { function: spin, launch: Launch::blocks(1, 1), arguments: &[ticks as u64] }, stream)
     };
     let wait = || {
         while !driver.is_reached(event)? {
@@ -91,9 +91,7 @@ fn measure(device: &CudaDevice) -> Result<Times> {
     let next = std::cell::Cell::new(0);
     let on_many = time(&|| {
         let (stream, event) = many[next.replace((next.get() + 1) % many.len())];
-        let mut ticks = 0_i64;
-        let mut arguments = [std::ptr::from_mut(&mut ticks).cast()];
-        driver.launch(spin, Launch::blocks(1, 1), &mut arguments, stream)?;
+        driver.launch(Call { function: spin, launch: Launch::blocks(1, 1), arguments: &[0] }, stream)?;
         Ok(driver.record(event, stream)?)
     })?;
     for (stream, event) in many {

@@ -191,17 +191,30 @@ impl<P: Point> Points<P> {
     }
 
     fn ask_listed(&self, now_ns: u64) -> Harvested {
-        let (mut ended, mut asked, mut condemned) = (0, false, false);
-        for (word, listed) in self.listed.iter().enumerate() {
+        let listed = self.listed.iter().enumerate().flat_map(|(word, listed)| {
             let mut bits = listed.load(Ordering::Relaxed);
-            while bits != 0 {
-                let stream = word * BITS + bits.trailing_zeros() as usize;
+            std::iter::from_fn(move || {
+                let bit = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
                 bits &= bits - 1;
-                if let Some(visit) = self.visit(stream, now_ns) {
-                    asked = true;
-                    ended += visit.ended;
-                    condemned |= visit.condemned;
-                }
+                Some(word * BITS + bit)
+            })
+        });
+        self.harvest_of(listed, now_ns)
+    }
+
+    /// The same for these streams only, for those who know where it is worth while. What is not named is not found, so somebody must
+    /// [harvest](Self::harvest), or name it, in the end; and a stream that is in another hand is skipped.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stream.
+    pub fn harvest_of(&self, streams: impl IntoIterator<Item = usize>, now_ns: u64) -> Harvested {
+        let (mut ended, mut asked, mut condemned) = (0, false, false);
+        for stream in streams {
+            if let Some(visit) = self.visit(stream, now_ns) {
+                asked = true;
+                ended += visit.ended;
+                condemned |= visit.condemned;
             }
         }
         if condemned && !broken::is(Fault::PointsSkipsSweep) {

@@ -1,0 +1,229 @@
+//! [`Core`]: looking for ends, and the device's own thread, which also enqueues where there is much to enqueue.
+//!
+//! ```text
+//!                 nothing outstanding                  workers ask                      nobody else does
+//!    SLEEPING ◀──(4) for a while──── LINGERING ◀──(1)──▶ STANDING BY ◀──(3)──▶ ASKING: spin, yield, timed park
+//!        └────────(2) armed──────────────▶                 │  ▲
+//!                                                          ▼  │ (5) something is left to it
+//!                                                       ENQUEUEING
+//!
+//!   the driver thread; (3) workers have asked in the last 50 µs, or have not
+//! ```
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use asynchrotron::harvest::Harvest;
+use asynchrotron_sync::{Drive, Points};
+
+use super::CudaConfig;
+use super::engine::Waiting;
+use super::expectation::Expectations;
+use super::flight::Flight;
+use super::shared::Shared;
+use crate::LaneId;
+
+/// What is on its way through one GPU.
+pub(super) struct Core {
+    pub(super) points: Points<Flight>,
+    shared: Arc<Shared>,
+    pub(super) origin: Instant,
+    pub(super) expectations: Arc<Expectations>,
+    /// Until when the driver thread sleeps, if nobody calls; 0 if it does not.
+    asleep_until_ns: AtomicU64,
+    asked_by_workers: bool,
+    /// When workers have last asked.
+    asked_ns: AtomicU64,
+    driver_above: usize,
+    cores: usize,
+}
+
+/// Of this machine.
+pub(super) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// How long the driver thread stands by, or lingers, before it looks again.
+const LOOK_EVERY: Duration = Duration::from_micros(200);
+/// Shorter pauses are not slept: the system's timers and wake-ups are not that precise.
+const NAP_MIN: Duration = Duration::from_micros(40);
+/// Nothing is waited for longer without a look.
+const NAP_MAX: Duration = Duration::from_millis(1);
+/// How often it finds nothing before it sleeps until something is armed. Being woken costs whoever arms some microseconds.
+const LINGER_LOOKS: u32 = 10;
+
+/// For so long after they have last asked, workers are taken to go on.
+const WORKERS_ASK_FOR: Duration = Duration::from_micros(50);
+/// For so long the driver thread spins while workers ask and nothing is left to it.
+const STAND_BY_FOR: Duration = Duration::from_micros(100);
+
+impl Core {
+    pub(super) fn new(config: &CudaConfig, shared: &Arc<Shared>) -> Self {
+        let lanes = shared.streams.len();
+        Self {
+            points: Points::new(lanes),
+            origin: Instant::now(),
+            expectations: Arc::new(Expectations::new(lanes)),
+            shared: shared.clone(),
+            asleep_until_ns: AtomicU64::new(u64::MAX),
+            asked_by_workers: config.waiting == Waiting::Ask,
+            asked_ns: AtomicU64::new(0),
+            driver_above: config.driver_above,
+            cores: cores(),
+        }
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+
+    /// Asks whatever is on its way.
+    fn ask(&self) -> usize {
+        self.points.harvest(self.now_ns()).ended
+    }
+
+    /// Asks where it is worth while: where a signal is set, or the time has come.
+    fn look(&self) -> usize {
+        let now_ns = self.now_ns();
+        let is_worth_while = |(lane, next_ns): &(LaneId, u64)| {
+            *next_ns <= now_ns || self.shared.driver.is_signalled(self.shared.signal(*lane))
+        };
+        let lanes = self.expectations.lanes().filter(is_worth_while).map(|(lane, _)| lane.0);
+        self.points.harvest_of(lanes, now_ns).ended
+    }
+
+    /// Enqueues what was left to this thread.
+    fn enqueue_left(&self) {
+        self.points.harvest_of(self.expectations.left(), self.now_ns());
+    }
+
+    /// Whether enqueueing is the driver thread's: much is outstanding, or something, and that thread is at it. The driver's own state
+    /// then stays on one core.
+    pub(super) fn is_left_to_driver(&self) -> bool {
+        let outstanding = self.points.outstanding();
+        let is_driver_awake = || self.asleep_until_ns.load(Ordering::Relaxed) == 0;
+        outstanding > self.driver_above
+            || (outstanding > 1 && self.driver_above != usize::MAX && is_driver_awake())
+    }
+
+    /// Hands over to the driver thread: nobody else asks until it is too late for the next end. Waking it costs some microseconds.
+    pub(super) fn call_driver(&self) {
+        if self.asleep_until_ns.load(Ordering::Relaxed) > self.expectations.soonest_ns() {
+            self.points.call();
+        }
+    }
+
+    /// Something is left to the driver thread.
+    pub(super) fn wake_driver(&self) {
+        if self.asleep_until_ns.load(Ordering::SeqCst) != 0 {
+            self.points.call();
+        }
+    }
+
+    fn do_workers_ask(&self) -> bool {
+        let asked_ns = self.asked_ns.load(Ordering::Relaxed);
+        asked_ns != 0 && self.now_ns() < asked_ns + WORKERS_ASK_FOR.as_nanos() as u64
+    }
+
+    /// The driver thread sleeps, or until somebody calls.
+    fn sleep(&self, at_most: Duration, rest: bool) {
+        let until_ns = self.now_ns() + at_most.as_nanos() as u64;
+        // Before it looks whether something was left to it; whoever leaves something looks after that.
+        self.asleep_until_ns.store(until_ns, Ordering::SeqCst);
+        if self.expectations.is_any_left() {
+            // It stays awake.
+        } else if rest {
+            self.points.rest(at_most);
+        } else {
+            self.points.park(at_most);
+        }
+        self.asleep_until_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// The driver thread.
+    pub(super) fn drive(&self) {
+        // The system's default would be up to 50 µs late. Where it cannot be set, ends are found a little later.
+        let _ = rustix::thread::set_current_timer_slack(Some(NonZero::<u64>::MIN));
+        while let Drive::Ask = self.points.wait_armed() {
+            self.asleep_until_ns.store(0, Ordering::SeqCst);
+            let mut quiet_looks = 0;
+            while quiet_looks < LINGER_LOOKS {
+                if self.points.outstanding() == 0 {
+                    // Whoever arms next need not wake this thread.
+                    quiet_looks += 1;
+                    self.sleep(LOOK_EVERY, true);
+                    continue;
+                }
+                quiet_looks = 0;
+                let do_workers_ask = self.asked_by_workers && self.do_workers_ask();
+                if !self.asked_by_workers {
+                    self.ask();
+                    self.points.park(Duration::from_millis(1));
+                } else if self.expectations.is_any_left() {
+                    self.enqueue_left();
+                    if !do_workers_ask {
+                        self.look();
+                    }
+                } else if do_workers_ask {
+                    self.stand_by();
+                } else {
+                    self.pause();
+                    self.look();
+                }
+            }
+            self.asleep_until_ns.store(u64::MAX, Ordering::SeqCst);
+        }
+    }
+
+    /// Workers ask; they call when they are about to sleep. Something may be left to this thread at any time.
+    fn stand_by(&self) {
+        let begin_ns = self.now_ns();
+        while !self.expectations.is_any_left() && self.do_workers_ask() {
+            if !self.is_left_to_driver() || self.now_ns() > begin_ns + STAND_BY_FOR.as_nanos() as u64 {
+                return self.sleep(LOOK_EVERY, false);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Lets time pass until asking is worth while, on the driver thread: asleep as far as the system's timers are precise enough.
+    fn pause(&self) {
+        let quiet = self.quiet_for();
+        if quiet > NAP_MIN {
+            self.sleep((quiet - NAP_MIN / 2).min(NAP_MAX), false);
+        }
+        // Where there are few cores, a thread that spins takes one from the workers.
+        while !self.quiet_for().is_zero() && self.points.outstanding() > 0 && self.look() == 0 {
+            if self.cores > 4 {
+                std::hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+impl Harvest for Core {
+    fn outstanding(&self) -> usize {
+        self.points.outstanding()
+    }
+
+    fn harvest(&self) -> usize {
+        self.asked_ns.store(self.now_ns(), Ordering::Relaxed);
+        self.look()
+    }
+
+    fn quiet_for(&self) -> Duration {
+        if self.expectations.is_any_left() {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.expectations.soonest_ns().saturating_sub(self.now_ns()))
+    }
+
+    fn hand_over(&self) {
+        self.call_driver();
+    }
+}
