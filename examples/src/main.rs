@@ -27,6 +27,11 @@ mod progress;
 
 use std::process::ExitCode;
 
+/// Events that wait for a batch are taken up by another worker than began them, so most of their memory is freed by another thread
+/// than allocated it. The C library takes a lock for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command = match options::parse_arguments() {
         Ok(command) => command,

@@ -83,7 +83,8 @@ impl Scheduler {
         // More slots than events would only cost memory.
         let events = [source.events_left(), config.events].into_iter().flatten().min();
         let slots = events.map_or(slots, |events| slots.min(usize::try_from(events).unwrap_or(slots).max(1)));
-        let seat = |slot| Seat::new(plan.nodes.len(), Presence::new(slot, plan.crowds.clone()));
+        let seat =
+            |slot| Seat::new(plan.nodes.len(), Presence::new(slot, plan.crowds.clone(), plan.clock.clone()));
         let seats = (0..slots).map(|slot| (Arc::default(), seat(slot))).collect();
         if let Some(recorder) = &plan.recorder {
             let devices = plan.crowds.iter().map(|crowd| (crowd.report().name, crowd.device()));

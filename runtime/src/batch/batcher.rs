@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -14,6 +14,7 @@ use super::decide::{Action, CloseReason, Group, State, decide, nobody_else};
 use super::driver::{LANES_LOST_MAX, drive, pause};
 use super::fixed::Book;
 use super::learnt::Learnt;
+use super::moving::Moving;
 use super::offload::{Offload, Remedy};
 use super::policy::{BatchConfig, BatchPolicy};
 use super::report::{BatchTally, BatcherReport};
@@ -90,6 +91,7 @@ pub(crate) struct Request<O: Offload> {
 }
 
 pub(super) type Queue<O> = BatchQueue<Request<O>, <O as Offload>::Reply, <O as Offload>::Error>;
+type InQueue<'a, O> = Pushed<Request<O>, <O as Offload>::Reply, <O as Offload>::Error, &'a Queue<O>>;
 
 pub(crate) struct Core<O: Offload> {
     pub(super) offload: O,
@@ -99,16 +101,7 @@ pub(crate) struct Core<O: Offload> {
     learnt: Learnt,
     /// Under `Fixed`: who belongs together.
     book: Option<Mutex<Book>>,
-    /// Since when there has been both a request and a free lane; 0 if there is not.
-    held_since: AtomicU64,
-    /// How many requests there were then.
-    held_with: AtomicUsize,
-    /// Requests in batches that were closed and have not ended.
-    pub(super) on_lanes: AtomicUsize,
-    /// Until when the driver sleeps, if nobody pokes it.
-    pub(super) armed: AtomicU64,
-    /// Whether the driver is in line for a lane.
-    pub(super) in_line: AtomicBool,
+    pub(super) moving: Moving,
     drains: AtomicBool,
     job: Mutex<Option<Attached>>,
 }
@@ -133,11 +126,7 @@ impl<O: Offload> Batcher<O> {
             tally: Mutex::default(),
             learnt: Learnt::default(),
             book,
-            held_since: AtomicU64::new(0),
-            held_with: AtomicUsize::new(0),
-            on_lanes: AtomicUsize::new(0),
-            armed: AtomicU64::new(u64::MAX),
-            in_line: AtomicBool::new(false),
+            moving: Moving::new(),
             drains: AtomicBool::new(false),
             job: Mutex::new(None),
         };
@@ -198,7 +187,7 @@ impl<O: Offload> Batcher<O> {
             return Ok(core.run_alone(&request, index, &sightings, clock, None).await?);
         }
         if core.nobody_else() {
-            let _gone = Gone::new(&*presence.crowds()[index], presence.slot());
+            let _gone = Gone::new(&*presence.crowds()[index], presence.slot(), clock);
             let reason = nobody_else(core.drains.load(Relaxed));
             return Ok(core.run_alone(&request, index, &sightings, clock, Some(reason)).await?);
         }
@@ -218,17 +207,14 @@ impl<O: Offload> Batcher<O> {
             deadline: deadline(ctx, now),
         };
         let others = Others { crowds: presence.crowds(), index, slot: presence.slot() };
-        others.each(|crowd, slot| crowd.block(slot));
+        others.each(|crowd, slot| crowd.block(slot, clock));
         let request = Request { value: request, sightings: sightings.clone(), lanes_lost: 0 };
-        let (pushed, view) = core.queue.push(Some(presence.slot()), request, ticket);
+        let (pushed, view) = Queue::<O>::push_by(&core.queue, Some(presence.slot()), request, ticket);
         sightings.submitted(now, index, ticket.rows, view.queued);
         if view.closed {
-            others.each(|crowd, slot| crowd.unblock(slot));
+            others.each(|crowd, slot| crowd.unblock(&[slot], clock));
         } else if let Some(book) = &core.book {
             lock(book).note(ctx.id().0, ctx.node);
-        }
-        if let Some(approach) = view.approach {
-            core.learnt.learn_approach(approach);
         }
         core.look(view, now);
         Ok(Waiting { core, clock, others, sightings, pushed: Some(pushed) }.await?)
@@ -264,18 +250,19 @@ impl Others<'_> {
 struct Gone<'a> {
     crowd: &'a dyn Crowd,
     slot: usize,
+    clock: &'a Clock,
 }
 
 impl<'a> Gone<'a> {
-    fn new(crowd: &'a dyn Crowd, slot: usize) -> Self {
-        crowd.block(slot);
-        Gone { crowd, slot }
+    fn new(crowd: &'a dyn Crowd, slot: usize, clock: &'a Clock) -> Self {
+        crowd.block(slot, clock);
+        Gone { crowd, slot, clock }
     }
 }
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        self.crowd.unblock(self.slot);
+        self.crowd.unblock(&[self.slot], self.clock);
     }
 }
 
@@ -286,7 +273,7 @@ struct Waiting<'a, O: Offload> {
     others: Others<'a>,
     sightings: Sightings,
     /// `None` once answered.
-    pushed: Option<Pushed<Request<O>, O::Reply, O::Error>>,
+    pushed: Option<InQueue<'a, O>>,
 }
 
 impl<O: Offload> Future for Waiting<'_, O> {
@@ -308,7 +295,7 @@ impl<O: Offload> Drop for Waiting<'_, O> {
         self.sightings.left(nanoseconds(self.clock), self.others.index, view.queued);
         lock(&self.core.tally).left += u64::from(was_queued);
         if was_queued {
-            self.others.each(|crowd, slot| crowd.unblock(slot));
+            self.others.each(|crowd, slot| crowd.unblock(&[slot], self.clock));
         }
         self.core.look(view, nanoseconds(self.clock));
     }
@@ -323,7 +310,10 @@ impl<O: Offload> Core<O> {
     /// the batch, four changes of task instead of none or two, is saved.
     fn nobody_else(&self) -> bool {
         // Where batches run, which is nearly always if many are in flight, the queue need not be asked.
-        if self.book.is_some() || self.on_lanes.load(Relaxed) > 0 || self.offload.lanes().counts().1 == 0 {
+        if self.book.is_some()
+            || self.moving.on_lanes.load(Relaxed) > 0
+            || self.offload.lanes().counts().1 == 0
+        {
             return false;
         }
         let View { queued, running, coming, closed, .. } = self.queue.view();
@@ -387,11 +377,14 @@ impl<O: Offload> Core<O> {
         let own = lanes.saturating_sub(view.running);
         let lanes_free = available.min(own).max(lanes_held);
         if view.queued == 0 || lanes_free == 0 {
-            self.held_since.store(0, Relaxed);
+            self.moving.let_go();
         } else {
-            if self.held_since.compare_exchange(0, now.max(1), Relaxed, Relaxed).is_ok() {
-                self.held_with.store(view.queued, Relaxed);
-            }
+            self.moving.hold(now, view.queued);
+        }
+        let lanes_foreign = own.saturating_sub(available);
+        if view.queued == 0 || lanes_free + lanes_foreign == 0 {
+            // What `decide` would say, without reading all that is known: under load this is the usual case.
+            return Action::Wait;
         }
         let group = self.book.as_ref().zip(view.front).map(|(book, (key, requests))| {
             let is_complete = requests >= self.config.requests_limit() || lock(book).is_complete(key);
@@ -402,16 +395,19 @@ impl<O: Offload> Core<O> {
         let state = State {
             queue: *view,
             lanes_free,
-            lanes_foreign: own.saturating_sub(available),
+            lanes_foreign,
             lanes,
-            on_lanes: self.on_lanes.load(Relaxed),
-            held_since: if lanes_held > 0 { in_line_since } else { self.held_since.load(Relaxed).min(now) },
-            held_with: self.held_with.load(Relaxed),
+            on_lanes: self.moving.on_lanes.load(Relaxed),
+            held_since: match lanes_held {
+                0 => self.moving.held_since.load(Relaxed).min(now),
+                _ => in_line_since,
+            },
+            held_with: self.moving.held_with.load(Relaxed),
             drains: self.drains.load(Relaxed),
             group,
             now,
         };
-        let knowledge = self.learnt.read();
+        let knowledge = self.learnt.read(view);
         match decide(&self.config, &knowledge, &state) {
             Action::AwaitLane => {
                 // Only with something to close: who takes a lane to find that it is too early, and gives it on to another
@@ -428,11 +424,11 @@ impl<O: Offload> Core<O> {
 
     /// Whoever has changed the queue looks whether there is something to do for the driver.
     pub(super) fn look(&self, view: View, now: u64) {
-        let view = if self.book.is_some() { self.queue.view_front() } else { view };
+        let view = if self.book.is_some() && view.queued > 0 { self.queue.view_front() } else { view };
         let wake = match self.decide(&view, now, 0) {
             Action::Wait => view.queued > 0 && self.offload.lanes().is_closed(),
-            Action::WaitUntil(time) => time < self.armed.load(Relaxed),
-            Action::AwaitLane => !self.in_line.load(Relaxed),
+            Action::WaitUntil(time) => time < self.moving.armed.load(Relaxed),
+            Action::AwaitLane => !self.moving.in_line.load(Relaxed),
             Action::Close(..) => true,
         };
         if wake {
@@ -440,9 +436,17 @@ impl<O: Offload> Core<O> {
         }
     }
 
+    /// Fewer can come. Of many, one less changes what is best by so little that it is soon enough if whoever pushes next looks,
+    /// or the driver, when the time has come that it has set itself. That nobody can come is for nobody else to see.
+    fn look_if_last(&self, view: View, clock: &Clock) {
+        if view.coming == 0 && view.queued > 0 {
+            self.look(view, nanoseconds(clock));
+        }
+    }
+
     /// A batch was cut: what comes next is not held yet.
     pub(super) fn has_cut(&self, requests: usize, now: u64) {
-        self.held_since.store(0, Relaxed);
+        self.moving.held_since.store(0, Relaxed);
         self.learnt.learn_rate(requests, now);
     }
 
@@ -454,24 +458,16 @@ impl<O: Offload> Core<O> {
         }
     }
 
-    /// The time of the job; `None` between jobs, and where nothing is ever in the queue.
-    fn now(&self) -> Option<u64> {
-        if self.config.policy == BatchPolicy::Off {
-            return None;
-        }
-        lock(&self.job).as_ref().map(|job| nanoseconds(&job.side.clock))
+    /// Whether anything is ever in the queue.
+    fn has_queue(&self) -> bool {
+        self.config.policy != BatchPolicy::Off
     }
 
-    /// Changes who can come, and looks at what that leaves.
-    fn change(&self, change: impl FnOnce(&Queue<O>, u64) -> View) {
-        match self.now() {
-            Some(now) => {
-                let view = change(&self.queue, now);
-                self.look(view, now);
-            }
-            // Between jobs there is nobody to look, but what was begun is undone.
-            None if self.config.policy != BatchPolicy::Off => drop(change(&self.queue, 0)),
-            None => {}
+    /// Something has changed that is not in the queue. For what happens rarely, or under `Fixed`.
+    fn look_again(&self) {
+        let now = lock(&self.job).as_ref().map(|job| nanoseconds(&job.side.clock));
+        if let Some(now) = now.filter(|_| self.has_queue()) {
+            self.look(self.queue.view(), now);
         }
     }
 }
@@ -493,8 +489,8 @@ impl<O: Offload> Crowd for Core<O> {
         self.queue.reopen();
         lock(&self.tally).restart();
         // The driver of the job before was dropped wherever it stood.
-        self.in_line.store(false, Relaxed);
-        self.held_since.store(0, Relaxed);
+        self.moving.in_line.store(false, Relaxed);
+        self.moving.held_since.store(0, Relaxed);
         self.drains.store(false, Relaxed);
         self.learnt.closed_at.store(0, Relaxed); // the time between jobs tells nothing
         if let Some(book) = &self.book {
@@ -509,32 +505,39 @@ impl<O: Offload> Crowd for Core<O> {
         let job = lock(&self.job).take();
         if let Some(job) = job {
             job.driver.abort();
-            for slot in self.queue.close() {
-                job.side.others().for_each(|other| other.unblock(slot));
-            }
+            job.side.unblock(self.queue.close().into_iter());
         }
     }
 
-    fn arrive(&self, slot: usize) {
-        self.change(|queue, now| queue.arrive(slot, now));
+    fn arrive(&self, slot: usize, clock: &Clock) {
+        if self.has_queue() {
+            // More who can come make nothing due.
+            self.queue.arrive(slot, nanoseconds(clock));
+        }
     }
 
-    fn depart(&self, slot: usize) {
-        self.change(|queue, _| queue.depart(slot));
+    fn depart(&self, slot: usize, clock: &Clock) {
+        if self.has_queue() {
+            self.look_if_last(self.queue.depart(slot), clock);
+        }
     }
 
-    fn block(&self, slot: usize) {
-        self.change(|queue, _| queue.block(slot));
+    fn block(&self, slot: usize, clock: &Clock) {
+        if self.has_queue() {
+            self.look_if_last(self.queue.block(slot), clock);
+        }
     }
 
-    fn unblock(&self, slot: usize) {
-        self.change(|queue, now| queue.unblock(slot, now));
+    fn unblock(&self, slots: &[usize], clock: &Clock) {
+        if self.has_queue() {
+            self.queue.unblock(slots, nanoseconds(clock));
+        }
     }
 
     fn announce(&self, event: EventId) {
         if let Some(book) = &self.book {
             lock(book).announce(event.0);
-            self.change(|queue, _| queue.view());
+            self.look_again();
         }
     }
 
@@ -544,7 +547,7 @@ impl<O: Offload> Crowd for Core<O> {
                 Some(user) => lock(book).pass(event.0, user),
                 None => lock(book).pass_all(event.0),
             }
-            self.change(|queue, _| queue.view());
+            self.look_again();
         }
     }
 
@@ -553,7 +556,7 @@ impl<O: Offload> Crowd for Core<O> {
         if let Some(book) = &self.book {
             lock(book).drain();
         }
-        self.change(|queue, _| queue.view());
+        self.look_again();
     }
 
     fn restart(&self) {

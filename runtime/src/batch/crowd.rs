@@ -22,12 +22,13 @@ pub(crate) trait Crowd: Send + Sync {
     /// The job has ended.
     fn close(&self);
     /// The slot has an event that may come.
-    fn arrive(&self, slot: usize);
+    fn arrive(&self, slot: usize, clock: &Clock);
     /// The slot has none.
-    fn depart(&self, slot: usize);
+    fn depart(&self, slot: usize, clock: &Clock);
     /// The slot's event waits in another batcher's queue.
-    fn block(&self, slot: usize);
-    fn unblock(&self, slot: usize);
+    fn block(&self, slot: usize, clock: &Clock);
+    /// These slots' do not any more: undoes one block of each.
+    fn unblock(&self, slots: &[usize], clock: &Clock);
     /// Under `Fixed`: the event has been read, in the order of the source. All others do nothing.
     fn announce(&self, event: EventId);
     /// Under `Fixed`: the event will not come any more, from this algorithm or from any. All others do nothing.
@@ -61,6 +62,14 @@ impl JobSide {
         let own = self.index;
         self.crowds.iter().enumerate().filter(move |(index, _)| *index != own).map(|(_, crowd)| crowd)
     }
+
+    /// The requests of these slots are in the queue no more: the slots can come to the others again.
+    pub(crate) fn unblock(&self, slots: impl Iterator<Item = usize>) {
+        if self.crowds.len() > 1 {
+            let slots: Vec<usize> = slots.collect();
+            self.others().for_each(|other| other.unblock(&slots, &self.clock));
+        }
+    }
 }
 
 /// Where the task of a slot is.
@@ -86,6 +95,7 @@ pub(crate) enum Phase {
 pub(crate) struct Presence {
     slot: usize,
     crowds: Arc<[Arc<dyn Crowd>]>,
+    clock: Clock,
     /// Whether nobody forms batches, so that there is nothing to tell.
     is_idle: bool,
     state: Mutex<State>,
@@ -100,13 +110,6 @@ struct State {
 }
 
 impl State {
-    fn tell(&mut self, crowds: &[Arc<dyn Crowd>], slot: usize, index: usize, comes: bool) {
-        let told = &mut self.uses[index].1;
-        if std::mem::replace(told, comes) != comes {
-            if comes { crowds[index].arrive(slot) } else { crowds[index].depart(slot) }
-        }
-    }
-
     /// Whether the slot can come to a batcher, if it does not run.
     fn may_come(&self, index: usize) -> bool {
         match self.phase {
@@ -118,11 +121,11 @@ impl State {
 }
 
 impl Presence {
-    pub(crate) fn new(slot: usize, crowds: Arc<[Arc<dyn Crowd>]>) -> Self {
+    pub(crate) fn new(slot: usize, crowds: Arc<[Arc<dyn Crowd>]>, clock: Clock) -> Self {
         let uses = crowds.iter().map(|_| (0, false)).collect();
         let state = State { phase: Phase::Waiting, drains: false, event: EventId(0), uses };
         let is_idle = crowds.iter().all(|crowd| crowd.policy() == BatchPolicy::Off);
-        Presence { slot, crowds, is_idle, state: Mutex::new(state) }
+        Presence { slot, crowds, clock, is_idle, state: Mutex::new(state) }
     }
 
     pub(crate) fn slot(&self) -> usize {
@@ -131,6 +134,14 @@ impl Presence {
 
     pub(crate) fn crowds(&self) -> &Arc<[Arc<dyn Crowd>]> {
         &self.crowds
+    }
+
+    fn tell(&self, state: &mut State, index: usize, comes: bool) {
+        let told = &mut state.uses[index].1;
+        if std::mem::replace(told, comes) != comes {
+            let crowd = &self.crowds[index];
+            if comes { crowd.arrive(self.slot, &self.clock) } else { crowd.depart(self.slot, &self.clock) }
+        }
     }
 
     /// The slot's task is about to ask for its first event.
@@ -142,7 +153,7 @@ impl Presence {
         state.phase = Phase::Delivering;
         for index in 0..self.crowds.len() {
             let comes = !state.drains;
-            state.tell(&self.crowds, self.slot, index, comes);
+            self.tell(&mut state, index, comes);
         }
     }
 
@@ -161,7 +172,7 @@ impl Presence {
                 self.crowds[index].pass(event, None);
             }
             state.uses[index].0 = users;
-            state.tell(&self.crowds, self.slot, index, users > 0);
+            self.tell(&mut state, index, users > 0);
         }
     }
 
@@ -180,7 +191,7 @@ impl Presence {
             let is_last = *left == 0;
             self.crowds[index].pass(event, Some(user));
             if is_last && state.drains {
-                state.tell(&self.crowds, self.slot, index, false);
+                self.tell(&mut state, index, false);
             }
         }
     }
@@ -196,7 +207,7 @@ impl Presence {
             state.uses[index].0 = 0;
             self.crowds[index].pass(event, None);
             if state.drains {
-                state.tell(&self.crowds, self.slot, index, false);
+                self.tell(&mut state, index, false);
             }
         }
     }
@@ -216,7 +227,7 @@ impl Presence {
         let mut state = lock(&self.state);
         for index in 0..self.crowds.len() {
             let comes = state.may_come(index);
-            state.tell(&self.crowds, self.slot, index, comes);
+            self.tell(&mut state, index, comes);
         }
     }
 
@@ -229,7 +240,7 @@ impl Presence {
         state.drains = drains;
         for index in 0..self.crowds.len() {
             if drains && state.uses[index].0 == 0 {
-                state.tell(&self.crowds, self.slot, index, false);
+                self.tell(&mut state, index, false);
             }
         }
     }
@@ -243,7 +254,7 @@ impl Presence {
         state.phase = Phase::Waiting;
         for index in 0..self.crowds.len() {
             state.uses[index].0 = 0;
-            state.tell(&self.crowds, self.slot, index, false);
+            self.tell(&mut state, index, false);
         }
     }
 }

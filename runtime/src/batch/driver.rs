@@ -50,7 +50,7 @@ pub(super) async fn drive<O: Offload>(core: Arc<Core<O>>, job: JobSide) {
     let lanes = core.offload.lanes();
     loop {
         // Set before the queue is looked at: whoever changes it later sees that nobody watches the time.
-        core.armed.store(u64::MAX, Relaxed);
+        core.moving.armed.store(u64::MAX, Relaxed);
         let view = core.view();
         if lanes.is_closed() {
             refuse(&core, &job);
@@ -60,7 +60,7 @@ pub(super) async fn drive<O: Offload>(core: Arc<Core<O>>, job: JobSide) {
         match core.decide(&view, nanoseconds(&job.clock), 0) {
             Action::Wait => core.queue.poked().await,
             Action::WaitUntil(time) => {
-                core.armed.store(time, Relaxed);
+                core.moving.armed.store(time, Relaxed);
                 tokio::select! {
                     biased;
                     () = core.queue.poked() => {}
@@ -68,9 +68,9 @@ pub(super) async fn drive<O: Offload>(core: Arc<Core<O>>, job: JobSide) {
                 }
             }
             Action::AwaitLane => {
-                core.in_line.store(true, Relaxed);
+                core.moving.in_line.store(true, Relaxed);
                 let lane = lanes.take().await;
-                core.in_line.store(false, Relaxed);
+                core.moving.in_line.store(false, Relaxed);
                 let now = nanoseconds(&job.clock);
                 let view = core.view();
                 if let Ok(lane) = lane
@@ -110,17 +110,12 @@ fn close<O: Offload>(
     let requests = batch.take_requests();
     let closed_at = nanoseconds(&job.clock);
     core.has_cut(requests.len(), closed_at);
-    for slot in requests.iter().filter_map(|taken| taken.member) {
-        job.others().for_each(|other| other.unblock(slot));
-    }
-    for taken in &requests {
-        taken.request.sightings.closed(closed_at.saturating_sub(taken.ticket.pushed_at));
-    }
+    job.unblock(requests.iter().filter_map(|taken| taken.member));
     if let Some(recorder) = job.recorder.as_ref().filter(|recorder| recorder.is_open(closed_at)) {
         let queued = core.queue.view().queued as u32;
         recorder.push(Record::Closed { at: closed_at, batcher: job.index as u32, queued });
     }
-    core.on_lanes.fetch_add(requests.len(), Relaxed);
+    core.moving.on_lanes.fetch_add(requests.len(), Relaxed);
     let run = Run { requests: requests.len(), core: core.clone(), job: job.clone(), closed_at, reason };
     job.executor.spawn(run.run(lane, batch, requests));
 }
@@ -129,9 +124,7 @@ fn close<O: Offload>(
 fn refuse<O: Offload>(core: &Core<O>, job: &JobSide) {
     let Some(mut batch) = core.queue.cut(usize::MAX) else { return };
     let requests = batch.take_requests();
-    for slot in requests.iter().filter_map(|taken| taken.member) {
-        job.others().for_each(|other| other.unblock(slot));
-    }
+    job.unblock(requests.iter().filter_map(|taken| taken.member));
     let error = core.offload.trouble(Trouble::Closed);
     let now = nanoseconds(&job.clock);
     let view = batch.end(requests.into_iter().map(|taken| (taken, Err(error.clone()))), now);
@@ -150,7 +143,7 @@ struct Run<O: Offload> {
 
 impl<O: Offload> Drop for Run<O> {
     fn drop(&mut self) {
-        self.core.on_lanes.fetch_sub(self.requests, Relaxed);
+        self.core.moving.on_lanes.fetch_sub(self.requests, Relaxed);
     }
 }
 
@@ -162,6 +155,10 @@ impl<O: Offload> Run<O> {
         requests: Requests<O>,
     ) {
         let core = &*self.core;
+        // Here, not where the batch is closed: there is one driver, and whatever it does for each request the next batch waits for.
+        for taken in &requests {
+            taken.request.sightings.closed(self.closed_at.saturating_sub(taken.ticket.pushed_at));
+        }
         let waits = requests.iter().map(|taken| self.closed_at.saturating_sub(taken.ticket.pushed_at));
         lock(&core.tally).close(self.reason, &requests, waits, &core.config);
         let mut lane = Some(lane);
@@ -304,12 +301,10 @@ impl<O: Offload> Run<O> {
         requests.iter().for_each(|taken| taken.request.sightings.given_back());
         let slots: Vec<usize> = requests.iter().filter_map(|taken| taken.member).collect();
         for &slot in &slots {
-            self.job.others().for_each(|other| other.block(slot));
+            self.job.others().for_each(|other| other.block(slot, &self.job.clock));
         }
         let (left, view) = batch.put_back(requests);
-        for slot in left.iter().filter_map(|taken| taken.member) {
-            self.job.others().for_each(|other| other.unblock(slot));
-        }
+        self.job.unblock(left.iter().filter_map(|taken| taken.member));
         drop(left);
         self.look(view);
         // Lanes may have closed with the one that died.

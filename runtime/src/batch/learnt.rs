@@ -2,17 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use asynchrotron_sync::View;
+
 use super::cost::Cost;
 use super::decide::Knowledge;
 
-/// What has been learnt so far, to be read without a lock. Each value is right by itself; a decision on values of different
-/// age is as good as one taken a moment earlier.
+/// What has been learnt so far, beside what the queue's view tells of those who come; to be read without a lock. Each value
+/// is right by itself; a decision on values of different age is as good as one taken a moment earlier.
 #[derive(Default)]
 pub(super) struct Learnt {
     is_known: AtomicBool,
     submission_ns: AtomicU64,
     row_ns: AtomicU64,
-    approach_ns: AtomicU64,
     rate: AtomicU64,
     /// Of the batches behind that: their requests, and the time between them.
     requests: AtomicU64,
@@ -22,12 +23,12 @@ pub(super) struct Learnt {
 }
 
 impl Learnt {
-    pub(super) fn read(&self) -> Knowledge {
+    pub(super) fn read(&self, view: &View) -> Knowledge {
         let number = |bits: &AtomicU64| f64::from_bits(bits.load(Relaxed));
         let cost = Cost { submission_ns: number(&self.submission_ns), row_ns: number(&self.row_ns) };
         Knowledge {
             cost: self.is_known.load(Relaxed).then_some(cost),
-            approach_ns: number(&self.approach_ns),
+            approach_ns: view.approach_mean as f64,
             rate: number(&self.rate),
         }
     }
@@ -53,11 +54,5 @@ impl Learnt {
         let requests = add(&self.requests, requests as f64);
         let time_ns = add(&self.time_ns, now.saturating_sub(before) as f64);
         self.rate.store((requests / time_ns.max(1.0)).to_bits(), Relaxed);
-    }
-
-    /// The mean of the last sixteen or so.
-    pub(super) fn learn_approach(&self, sample_ns: u64) {
-        let known = f64::from_bits(self.approach_ns.load(Relaxed));
-        self.approach_ns.store((known + (sample_ns as f64 - known) / 16.0).to_bits(), Relaxed);
     }
 }

@@ -38,6 +38,7 @@ mod decide;
 mod driver;
 mod fixed;
 mod learnt;
+mod moving;
 mod offload;
 mod policy;
 mod report;

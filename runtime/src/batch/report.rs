@@ -97,8 +97,9 @@ impl BatcherReport {
     }
 }
 
-/// What is counted while a job runs.
+/// What is counted while a job runs. Aligned, so that it does not share cache lines with what all workers read all the time.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct BatchTally {
     batches: u64,
     requests: u64,

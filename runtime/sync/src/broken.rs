@@ -7,6 +7,8 @@ pub enum Fault {
     BatchSkipsWake,
     /// A poke that comes before the driver sleeps is forgotten.
     BatchForgetsPoke,
+    /// The driver lowers the flag of a poke after it has looked, not before.
+    BatchLowersPokeLate,
     /// A member whose request was answered, or taken back, stays marked as waiting.
     BatchForgetsWaiter,
     /// Closing leaves the queued waiting.
@@ -45,6 +47,8 @@ pub enum Fault {
     PoolSkipsWake,
     /// When the last lane retires nobody is told.
     PoolForgetsLastRetire,
+    /// A lane that comes back is not counted.
+    PoolForgetsCount,
     /// `ReadySet::finish` goes idle without looking for marks that came meanwhile.
     ReadyForgetsRecheck,
     /// `ReadySet::finish` goes idle first and registers the waker after.

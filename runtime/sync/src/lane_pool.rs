@@ -14,6 +14,9 @@
 //!
 //! Every arrow is taken under one mutex. The invariant that makes the line fair and `try_take` unable to jump it:
 //! **while somebody is in line, nothing is idle.**
+//!
+//! How many lanes there are is asked much more often than it changes, by every worker. So there is a copy of it, which is
+//! written under the mutex and read without. Whoever has changed the pool, or has heard from who did, finds it up to date.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -25,7 +28,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::broken::{self, Fault};
-use crate::facade::{Arc, Mutex};
+use crate::facade::{Arc, AtomicU64, Mutex, Ordering};
 
 /// The pool was closed, or its last lane has retired: no lane will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +55,10 @@ struct State<L> {
 }
 
 impl<L> State<L> {
+    fn counts(&self) -> Counts {
+        Counts { lanes: self.lanes, idle: self.idle.len(), closed: self.closed }
+    }
+
     fn take_idle(&mut self) -> Option<L> {
         if self.closed { None } else { self.idle.pop() }
     }
@@ -91,11 +98,48 @@ impl<L> State<L> {
 
 struct Shared<L> {
     state: Mutex<State<L>>,
+    /// What the pool counts: a copy.
+    counts: AtomicU64,
+}
+
+/// What a pool counts, in one word.
+#[derive(Clone, Copy)]
+struct Counts {
+    lanes: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Counts {
+    const BITS: u32 = 31;
+
+    fn pack(self) -> u64 {
+        (self.lanes as u64) << (Self::BITS + 1) | (self.idle as u64) << 1 | u64::from(self.closed)
+    }
+
+    fn unpack(word: u64) -> Self {
+        let idle = (word >> 1) & ((1 << Self::BITS) - 1);
+        Counts { lanes: (word >> (Self::BITS + 1)) as usize, idle: idle as usize, closed: word & 1 != 0 }
+    }
 }
 
 impl<L> Shared<L> {
+    fn counts(&self) -> Counts {
+        Counts::unpack(self.counts.load(Ordering::Acquire))
+    }
+
+    /// After each change, before unlocking.
+    fn publish(&self, state: &State<L>) {
+        self.counts.store(state.counts().pack(), Ordering::Release);
+    }
+
     fn give(&self, lane: L) {
-        let waker = self.state.lock().give(lane);
+        let mut state = self.state.lock();
+        let waker = state.give(lane);
+        if !broken::is(Fault::PoolForgetsCount) {
+            self.publish(&state);
+        }
+        drop(state);
         if let Some(waker) = waker
             && !broken::is(Fault::PoolSkipsWake)
         {
@@ -133,7 +177,8 @@ impl<L> LanePool<L> {
         let granted = Vec::with_capacity(lanes);
         let closed = lanes == 0;
         let state = State { idle, line: VecDeque::new(), granted, next_key: 0, lanes, closed };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state) }) }
+        let counts = AtomicU64::new(state.counts().pack());
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), counts }) }
     }
 
     /// Waits for a lane. The place in line is that of the first poll.
@@ -152,7 +197,10 @@ impl<L> LanePool<L> {
     /// A lane, if one is idle and nobody is in line for it.
     #[must_use]
     pub fn try_take(&self) -> Option<Lane<L>> {
-        let lane = self.shared.state.lock().take_idle()?; // (1)
+        let mut state = self.shared.state.lock();
+        let lane = state.take_idle()?; // (1)
+        self.shared.publish(&state);
+        drop(state);
         Some(Lane::new(lane, &self.shared))
     }
 
@@ -160,7 +208,10 @@ impl<L> LanePool<L> {
     ///
     /// Lanes that are out stay valid; they come back and are kept until the last handle, lane and `Take` is dropped.
     pub fn close(&self) {
-        let line = self.shared.state.lock().close();
+        let mut state = self.shared.state.lock();
+        let line = state.close();
+        self.shared.publish(&state);
+        drop(state);
         for (_, waker) in line {
             waker.wake();
         }
@@ -168,12 +219,12 @@ impl<L> LanePool<L> {
 
     /// Whether it was closed or its last lane has retired.
     pub fn is_closed(&self) -> bool {
-        self.shared.state.lock().closed
+        self.shared.counts().closed
     }
 
     /// How many lanes it has: idle, granted and out, but not retired.
     pub fn len(&self) -> usize {
-        self.shared.state.lock().lanes
+        self.shared.counts().lanes
     }
 
     /// Whether all lanes have retired.
@@ -183,13 +234,13 @@ impl<L> LanePool<L> {
 
     /// How many lanes are idle.
     pub fn available(&self) -> usize {
-        self.shared.state.lock().idle.len()
+        self.shared.counts().idle
     }
 
     /// [`len`](Self::len) and [`available`](Self::available), at the same moment.
     pub fn counts(&self) -> (usize, usize) {
-        let state = self.shared.state.lock();
-        (state.lanes, state.idle.len())
+        let Counts { lanes, idle, .. } = self.shared.counts();
+        (lanes, idle)
     }
 
     /// Tells pools apart: handles to the same pool give the same number, and no two pools do at the same time.
@@ -244,6 +295,7 @@ impl<L> Lane<L> {
         } else {
             VecDeque::new()
         };
+        self.shared.publish(&state);
         drop(state);
         for (_, waker) in line {
             waker.wake();
@@ -318,6 +370,7 @@ impl<L> Future for Take<L> {
             }
         };
         if let Some(lane) = lane {
+            this.shared.publish(&state);
             drop(state);
             this.step = Step::Done;
             return Poll::Ready(Ok(Lane::new(lane, &this.shared)));

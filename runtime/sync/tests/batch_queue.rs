@@ -245,8 +245,8 @@ fn member_is_counted_while_it_can_come_and_nothing_holds_it_up() {
     assert_eq!(queue.depart(1).coming, 2);
     assert_eq!(queue.block(3).coming, 1);
     assert_eq!(queue.block(3).coming, 1);
-    assert_eq!(queue.unblock(3, 0).coming, 1);
-    assert_eq!(queue.unblock(3, 0).coming, 2);
+    assert_eq!(queue.unblock(&[3], 0).coming, 1);
+    assert_eq!(queue.unblock(&[3], 0).coming, 2);
     let (first, view) = queue.push(Some(0), 0, TICKET);
     assert_eq!(view.coming, 1);
     let (second, view) = queue.push(Some(0), 0, TICKET);
@@ -280,8 +280,8 @@ fn approach_is_how_long_the_member_had_been_counted() {
 
     queue.block(0);
     queue.block(0);
-    queue.unblock(0, 300);
-    queue.unblock(0, 310);
+    queue.unblock(&[0], 300);
+    queue.unblock(&[0], 310);
     assert_eq!(approach(&queue, 0, 315, 400), Some(5));
     assert_eq!(approach(&queue, 0, 390, 400), Some(0)); // clocks of different threads may disagree
     queue.depart(0);
@@ -298,7 +298,7 @@ fn member_that_was_not_counted_has_no_approach() {
     queue.arrive(7, 50);
     queue.block(7);
     assert_eq!(approach(&queue, 7, 60, 70), None);
-    queue.unblock(7, 80);
+    queue.unblock(&[7], 80);
     let push = |pushed_at| queue.push(Some(7), 1, Ticket { pushed_at, ..TICKET });
     let (first, second) = (push(85), push(90));
     assert_eq!([first.1, second.1].map(|view| view.approach), [Some(5), None]); // the second finds it waiting
@@ -342,7 +342,7 @@ fn member_that_is_counted_since_an_unknown_time_has_no_approach() {
 fn unblock_may_overtake_its_block() {
     let queue = Queue::new();
     queue.arrive(0, 0);
-    assert_eq!(queue.unblock(0, 0).coming, 1);
+    assert_eq!(queue.unblock(&[0], 0).coming, 1);
     assert_eq!(queue.block(0).coming, 1);
     assert_eq!(queue.block(0).coming, 0);
 }
@@ -440,7 +440,7 @@ fn queue_is_reopened_without_members_but_not_without_those_who_wait() {
     assert_eq!((view.closed, view.queued, view.coming, view.running), (false, 0, 0, 1));
     assert_eq!([0, 1, 2].map(|member| queue.arrive(member, 0).coming), [0, 1, 1]);
     answer(batch); // from before the close
-    assert_eq!(queue.unblock(2, 0).coming, 3);
+    assert_eq!(queue.unblock(&[2], 0).coming, 3);
     assert_eq!((block_on(cut), block_on(queued)), (Ok(10), Err(Lost)));
     let (again, view) = queue.push(Some(0), 3, TICKET);
     assert_eq!((view.queued, view.coming), (1, 2));

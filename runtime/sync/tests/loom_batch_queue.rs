@@ -266,7 +266,7 @@ fn cut_and_unblock(queue: &Queue, other: &Queue, computed: &Computed) {
     let Some(mut batch) = queue.cut(8) else { return };
     let taken = batch.take_requests();
     for taken in &taken {
-        other.unblock(taken.member.unwrap(), 0); // whoever can come again makes nothing due
+        other.unblock(&[taken.member.unwrap()], 0); // whoever can come again makes nothing due
     }
     computed.lock().unwrap().extend(taken.iter().map(|taken| taken.request));
     let answers = taken.into_iter().map(|taken| {
@@ -293,7 +293,7 @@ fn wait_for_each_other(blocks_first: bool, leaves: bool) {
                 if leaves && member == 0 {
                     let (was_queued, _) = pushed.leave();
                     if was_queued {
-                        other.unblock(member, 0);
+                        other.unblock(&[member], 0);
                     }
                 } else {
                     assert_eq!(block_on(pushed), Ok(10 * member as u64));
@@ -464,6 +464,8 @@ found! {
     skipped_wake_is_found_if_one_departs: BatchSkipsWake, THREE_THREADS, "deadlock", one_pushes_one_departs;
     forgotten_poke_is_found: BatchForgetsPoke, THREE_LONG, "deadlock", two_push;
     forgotten_poke_is_found_if_one_departs: BatchForgetsPoke, THREE_THREADS, "deadlock", one_pushes_one_departs;
+    late_lowering_is_found: BatchLowersPokeLate, THREE_LONG, "deadlock", two_push;
+    late_lowering_is_found_if_one_departs: BatchLowersPokeLate, THREE_THREADS, "deadlock", one_pushes_one_departs;
     forgotten_waiter_is_found: BatchForgetsWaiter, THREE_LONG, "held up", two_push;
     forgotten_waiter_is_found_if_it_leaves: BatchForgetsWaiter, TWO_THREADS, "held up", || one_leaves(How::Leave);
     kept_leaver_is_found: BatchKeepsLeaver, TWO_THREADS, "left over", || one_leaves(How::Leave);

@@ -146,6 +146,13 @@ fn skipped_wake_is_found() {
 }
 
 #[test]
+fn forgotten_count_is_found() {
+    refute("forgotten_count_is_found", Fault::PoolForgetsCount, TWO_THREADS, &["left: (0, 0)"], || {
+        shared_by(2)
+    });
+}
+
+#[test]
 fn forgotten_last_retire_is_found() {
     refute(
         "forgotten_last_retire_is_found",

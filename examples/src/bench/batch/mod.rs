@@ -5,7 +5,9 @@
 //! | [`policies`] | simulated | is `adaptive` as good as the best static policy, whatever the load? |
 //! | [`peers`] | real | and beside an outside batcher, and no batches? |
 //! | [`round_trip`] | real | what does a request cost the processor, beside a channel there and back? |
+//! | [`chain`] | real | and an event with three of them, beside one without? |
 
+mod chain;
 mod device;
 mod load;
 mod peers;
@@ -22,10 +24,11 @@ use super::machine::machine;
 /// Measures, and prints one JSON object or tables.
 pub(super) fn run(json: bool) -> Result<()> {
     let (policies, peers, round_trip) = (policies::run()?, peers::run()?, round_trip::run()?);
+    let chain = chain::run()?;
     if json {
         let result = json!({
             "bench": "batch", "machine": machine(),
-            "policies": policies, "peers": peers, "round_trip": round_trip,
+            "policies": policies, "peers": peers, "round_trip": round_trip, "chain": chain,
         });
         println!("{result:#}");
         return Ok(());
@@ -36,6 +39,8 @@ pub(super) fn run(json: bool) -> Result<()> {
     peers::print(&peers);
     println!();
     round_trip::print(&round_trip);
+    println!();
+    chain::print(&chain);
     Ok(())
 }
 

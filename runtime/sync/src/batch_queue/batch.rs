@@ -124,17 +124,14 @@ impl<T, R, E> Drop for Batch<T, R, E> {
         for taken in &requests {
             state.settle(taken.place, None);
         }
-        let driver = state.poke();
         drop(state);
         if broken::is(Fault::BatchForgetsLost) {
             std::mem::forget(requests);
         } else {
             drop(requests); // wakes the waiters, hence after unlocking
         }
-        if let Some(driver) = driver
-            && !broken::is(Fault::BatchDropsSilently)
-        {
-            driver.wake();
+        if !broken::is(Fault::BatchDropsSilently) {
+            self.queue.poke();
         }
     }
 }

@@ -22,12 +22,18 @@
 //! sees the state that decides, so a decision taken on that view, and followed by [`poke`](BatchQueue::poke), is never
 //! lost. Where nobody is there to look, because something was dropped, the driver is poked. What is decided is not this
 //! module's business.
+//!
+//! **A poke** is a flag beside the mutex, because while the driver is on its way to a worker many find that it has something
+//! to do. Who finds the flag up need not do anything: the driver lowers it *before* it looks at the queue, so either it will
+//! look after this, or it has looked before, and then, as that was under the mutex, its lowering would have been seen. Who
+//! raises it takes the driver's waker, under the mutex; the driver leaves that under the mutex, after it found the flag down.
 
 mod batch;
 mod earliest;
 mod pushed;
 mod state;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -35,7 +41,7 @@ use std::task::{Context, Poll};
 
 use crate::broken::{self, Fault};
 use crate::completion;
-use crate::facade::{Arc, Mutex, MutexGuard};
+use crate::facade::{Arc, AtomicU8, Mutex, MutexGuard, Ordering};
 pub use batch::{Batch, Taken};
 pub use pushed::Pushed;
 use state::State;
@@ -80,6 +86,8 @@ pub struct View {
     /// After a push: for how long its member had been counted, if it was. `None` also if that began with a request that
     /// was taken back or lost, of which nobody says when it was.
     pub approach: Option<u64>,
+    /// The mean of that over the last sixteen or so that had one.
+    pub approach_mean: u64,
 }
 
 /// The queue in front of a device. Cloning it gives another handle to the same queue.
@@ -107,7 +115,15 @@ pub struct View {
 /// # drop((first, second));
 /// ```
 pub struct BatchQueue<T, R, E> {
-    state: Arc<Mutex<State<T, R, E>>>,
+    shared: Arc<Shared<T, R, E>>,
+}
+
+/// Aligned, so that the handles that are counted in front of it do not share a cache line with the mutex.
+#[repr(align(128))]
+struct Shared<T, R, E> {
+    state: Mutex<State<T, R, E>>,
+    /// 1 since the driver was poked, until it notices.
+    poked: AtomicU8,
 }
 
 impl<T, R, E> Default for BatchQueue<T, R, E> {
@@ -119,34 +135,47 @@ impl<T, R, E> Default for BatchQueue<T, R, E> {
 impl<T, R, E> BatchQueue<T, R, E> {
     /// An empty queue without members.
     pub fn new() -> Self {
-        Self { state: Arc::new(Mutex::new(State::new())) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(State::new()), poked: AtomicU8::new(0) }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T, R, E>> {
-        self.state.lock()
+        self.shared.state.lock()
     }
 
     /// (1) Queues a request, of a member if the pusher is one.
     ///
     /// In a closed queue the answer is [`Lost`](crate::Lost) at once.
     pub fn push(&self, member: Option<usize>, request: T, ticket: Ticket) -> (Pushed<T, R, E>, View) {
+        Self::push_by(self.clone(), member, request, ticket)
+    }
+
+    /// The same through a reference, say: a handle of its own would cost each request two writes to what all pushers share.
+    pub fn push_by<Q: Borrow<Self>>(
+        queue: Q,
+        member: Option<usize>,
+        request: T,
+        ticket: Ticket,
+    ) -> (Pushed<T, R, E, Q>, View) {
         let (signaller, answer) = completion();
-        let mut state = self.lock();
+        let mut state = queue.borrow().lock();
         if state.closed && !broken::is(Fault::BatchOpenWhenClosed) {
             let view = state.view();
             drop(state); // first, and then the request and the signaller
-            return (Pushed::new(answer, None, self.clone()), view);
+            return (Pushed::new(answer, None, queue), view);
         }
-        let (place, since) = state.push(member, request, ticket, signaller);
-        let approach = since.map(|since| ticket.pushed_at.saturating_sub(since));
+        let (place, approach) = state.push(member, request, ticket, signaller);
         let view = View { approach, ..state.view() };
         drop(state);
-        (Pushed::new(answer, Some(place), self.clone()), view)
+        (Pushed::new(answer, Some(place), queue), view)
     }
 
     /// What can be decided upon now.
     pub fn view(&self) -> View {
-        self.lock().view()
+        let view = self.lock().view();
+        if broken::is(Fault::BatchLowersPokeLate) {
+            self.shared.poked.store(0, Ordering::Relaxed);
+        }
+        view
     }
 
     /// The same, with the group in front and how many it has.
@@ -213,16 +242,22 @@ impl<T, R, E> BatchQueue<T, R, E> {
         state.view()
     }
 
-    /// Undoes one [`block`](Self::block).
-    pub fn unblock(&self, member: usize, now: u64) -> View {
+    /// Undoes one [`block`](Self::block) of each of these members.
+    pub fn unblock(&self, members: &[usize], now: u64) -> View {
         let mut state = self.lock();
-        state.member(member, Some(now), |member| member.blocked -= 1);
+        for &member in members {
+            state.member(member, Some(now), |member| member.blocked -= 1);
+        }
         state.view()
     }
 
-    /// Wakes the driver, or keeps it from falling asleep.
+    /// Wakes the driver, or keeps it from falling asleep. To be called after a change of the queue, or a look at it.
     pub fn poke(&self) {
-        let driver = self.lock().poke();
+        if self.shared.poked.load(Ordering::Relaxed) == 1 || self.shared.poked.swap(1, Ordering::AcqRel) == 1
+        {
+            return;
+        }
+        let driver = self.lock().driver.take();
         if let Some(driver) = driver
             && !broken::is(Fault::BatchSkipsWake)
         {
@@ -248,16 +283,13 @@ impl<T, R, E> BatchQueue<T, R, E> {
         state.closed = true;
         let queue = state.clear();
         let members = queue.iter().filter_map(|queued| queued.member).collect();
-        let driver = state.poke();
         drop(state);
         if broken::is(Fault::BatchForgetsQueued) {
             std::mem::forget(queue);
         } else {
             drop(queue); // wakes the waiters, hence after unlocking
         }
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        self.poke();
         members
     }
 
@@ -272,7 +304,7 @@ impl<T, R, E> BatchQueue<T, R, E> {
 
 impl<T, R, E> Clone for BatchQueue<T, R, E> {
     fn clone(&self) -> Self {
-        Self { state: self.state.clone() }
+        Self { shared: self.shared.clone() }
     }
 }
 
@@ -292,8 +324,10 @@ impl<T, R, E> Future for PokedFuture<'_, T, R, E> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let poked = &self.queue.shared.poked;
         let mut state = self.queue.lock();
-        if std::mem::take(&mut state.poked) && !broken::is(Fault::BatchForgetsPoke) {
+        // A swap: it acquires what those have changed who found the flag up.
+        if poked.swap(0, Ordering::AcqRel) == 1 && !broken::is(Fault::BatchForgetsPoke) {
             return Poll::Ready(());
         }
         if state.driver.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {

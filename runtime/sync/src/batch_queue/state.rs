@@ -53,6 +53,7 @@ pub(super) struct State<T, R, E> {
     deadlines: Earliest<Place>,
     deadline: u64,
     arrivals: u64,
+    approach_mean: f64,
     notes: Vec<Note>,
     free: Vec<usize>,
     members: Vec<Member>,
@@ -60,8 +61,6 @@ pub(super) struct State<T, R, E> {
     /// Batches that were cut and have not ended.
     pub(super) running: usize,
     pub(super) driver: Option<Waker>,
-    /// Since the driver last looked.
-    pub(super) poked: bool,
     pub(super) closed: bool,
 }
 
@@ -76,13 +75,13 @@ impl<T, R, E> State<T, R, E> {
             deadlines: Earliest::new(),
             deadline: u64::MAX,
             arrivals: 0,
+            approach_mean: 0.0,
             notes: Vec::new(),
             free: Vec::new(),
             members: Vec::new(),
             coming: 0,
             running: 0,
             driver: None,
-            poked: false,
             closed: false,
         }
     }
@@ -99,6 +98,7 @@ impl<T, R, E> State<T, R, E> {
             front: None,
             closed: self.closed,
             approach: None,
+            approach_mean: self.approach_mean as u64,
         }
     }
 
@@ -140,7 +140,7 @@ impl<T, R, E> State<T, R, E> {
         self.coming = 0;
     }
 
-    /// Gives its place, and since when its member was counted, if it was and that is known.
+    /// Gives its place, and for how long its member had been counted, if it was and that is known.
     pub(super) fn push(
         &mut self,
         member: Option<usize>,
@@ -153,17 +153,26 @@ impl<T, R, E> State<T, R, E> {
         let place = self.note(member, rank);
         self.insert(Taken { request, ticket, member, rank, place, signaller });
         let now = Some(ticket.pushed_at);
-        (place, member.and_then(|member| self.member(member, now, |member| member.waiting += 1)))
+        let since = member.and_then(|member| self.member(member, now, |member| member.waiting += 1));
+        let approach = since.map(|since| ticket.pushed_at.saturating_sub(since));
+        if let Some(approach) = approach {
+            self.approach_mean += (approach as f64 - self.approach_mean) / 16.0;
+        }
+        (place, approach)
     }
 
     /// Takes so many from the front, into a batch that runs.
     pub(super) fn cut(&mut self, count: usize) -> Vec<Taken<T, R, E>> {
         let count = if broken::is(Fault::BatchCutsShort) { 1 } else { count };
-        let mut requests = Vec::with_capacity(count);
-        for _ in 0..count {
-            let Some(taken) = self.remove(0) else { break };
+        let requests: Vec<_> = if count == self.queue.len() {
+            // Nearly always. The next batch is as large, as often as not, and shall not have to grow under the lock.
+            (self.rows, self.bytes) = (0, 0);
+            std::mem::replace(&mut self.queue, VecDeque::with_capacity(count)).into()
+        } else {
+            (0..count).map_while(|_| self.remove(0)).collect()
+        };
+        for taken in &requests {
             self.notes[taken.place.index].queued = None;
-            requests.push(taken);
         }
         self.recount();
         self.running += 1;
@@ -287,12 +296,5 @@ impl<T, R, E> State<T, R, E> {
         };
         self.oldest = self.pushes.first(is_queued);
         self.deadline = self.deadlines.first(is_queued).unwrap_or(u64::MAX);
-    }
-
-    /// The driver's waker, to be woken after unlocking.
-    #[must_use]
-    pub(super) fn poke(&mut self) -> Option<Waker> {
-        self.poked = true;
-        self.driver.take()
     }
 }

@@ -60,7 +60,7 @@ fn ask(mine: &Queue, other: &Queue, member: usize, request: usize) {
         let (was_queued, view) = pushed.leave();
         react(mine, view);
         if was_queued {
-            other.unblock(member, 0);
+            other.unblock(&[member], 0);
         }
     } else {
         assert_eq!(rt::block_on(pushed), Ok(10 * request));
@@ -76,7 +76,7 @@ fn drive(mine: &Queue, other: &Queue) {
             cuts += 1;
             let taken = batch.take_requests();
             for taken in &taken {
-                other.unblock(taken.member.unwrap(), 0);
+                other.unblock(&[taken.member.unwrap()], 0);
             }
             if cuts % 5 == 0 {
                 // The lane died.
@@ -85,7 +85,7 @@ fn drive(mine: &Queue, other: &Queue) {
                 }
                 let (left, _) = batch.put_back(taken);
                 for taken in left {
-                    other.unblock(taken.member.unwrap(), 0);
+                    other.unblock(&[taken.member.unwrap()], 0);
                 }
             } else {
                 let answers = taken.into_iter().map(|taken| {
