@@ -1,4 +1,4 @@
-use super::{Features, Score, Scores, TauNetwork};
+use super::{Features, Reconstructed, Score, Scores, TauNetwork};
 use crate::trained_model::TrainedModel;
 use asynchrotron::{Result, anyhow::Context as _};
 #[cfg(all(feature = "cuda", feature = "onnx"))]
@@ -184,6 +184,12 @@ pub struct TauRequest(pub Arc<Features>);
 impl From<(Arc<Features>,)> for TauRequest {
     fn from((features,): (Arc<Features>,)) -> Self {
         Self(features)
+    }
+}
+
+impl From<(Arc<Reconstructed>,)> for TauRequest {
+    fn from((reconstructed,): (Arc<Reconstructed>,)) -> Self {
+        Self(reconstructed.features.clone())
     }
 }
 
