@@ -27,7 +27,6 @@
 // | clusters        | 32 bit [7][r] | pt, eta, phi (f32), lead, size, charged (u32), charge (i32)                        |
 // | members         | u32[n]       | of each event, from its first candidate on: the candidates of each cluster, ascending |
 // | counts          | u32[e]       | clusters; those beyond the event's rows are counted, and not written                |
-// | bad_too         | u32          | a copy of bad, so that it lies beside the rest                                      |
 //
 // Scratch: notes, 64 · n bytes, aligned to 16.
 
@@ -227,7 +226,7 @@ extern "C" __global__ void __launch_bounds__(256)
 scouting_measure(const float* eta, const float* phi, const float* pt, const float* z0, const float* dxy, const float* weight,
                  const u32* pid, const u32* events, const u32* rows, const unsigned char* is_seed, const int* cluster,
                  const u32* bad, float pt_min, u32 n_rows, u32 stride, Note* notes, float* features, float* clusters,
-                 u32* members, u32* counts, u32* bad_too) {
+                 u32* members, u32* counts) {
     __shared__ u32 count;
     // What CLUE gives means nothing if any candidate of the batch makes no sense.
     const u32 first = events[blockIdx.x], n = *bad == 0 ? events[blockIdx.x + 1] - first : 0;
@@ -268,10 +267,7 @@ scouting_measure(const float* eta, const float* phi, const float* pt, const floa
         }
         compute_features(all, notes, notes[i], own, features + first_row + notes[i].row, stride);
     }
-    if (threadIdx.x == 0) {
-        counts[blockIdx.x] = count;
-        if (blockIdx.x == 0) *bad_too = *bad;
-    }
+    if (threadIdx.x == 0) counts[blockIdx.x] = count;
 }
 
 #ifdef ON_HOST

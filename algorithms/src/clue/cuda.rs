@@ -36,23 +36,19 @@ pub struct DevicePoints {
     pub largest: usize,
 }
 
-/// What CLUE leaves on a GPU, for what follows on the lane.
-#[derive(Clone, Debug)]
-pub struct DeviceClusters {
-    /// A row for each point.
-    pub columns: DeviceColumns<ClueResult>,
-    /// 0, or the complement of the first point that makes no sense. Then the columns mean nothing, and
-    /// [`validate`] says what is wrong.
-    pub bad: DeviceSlice<u32>,
-}
-
 impl ClueStep {
-    /// Enqueues CLUE on points that lie on the GPU, for a step that has more to do there: nothing is copied, nothing waited for. There
-    /// must be points.
+    /// Enqueues CLUE on points that lie on the GPU, for a step that has more to do there, and returns a row for each point: nothing is
+    /// copied, nothing waited for. There must be points. `bad` is one number, which must be 0 by then; it becomes the complement of the
+    /// first point that makes no sense, if there is one. Then the rows mean nothing, and [`validate`] says what is wrong.
     ///
     /// # Errors
     /// The batch is too large; or the device's [`Fault`](asynchrotron_devices::cuda::Fault).
-    pub fn enqueue_columns(&self, points: &DevicePoints, work: &mut Work<'_>) -> Result<DeviceClusters> {
+    pub fn enqueue_columns(
+        &self,
+        points: &DevicePoints,
+        bad: &DeviceSlice<u32>,
+        work: &mut Work<'_>,
+    ) -> Result<DeviceColumns<ClueResult>> {
         let (n, n_events) = (points.x.len(), points.events.len() - 1);
         ensure!(n + n_events < 1 << 31, "{n} points in {n_events} events are too many for one batch");
         let columns = work.columns::<ClueResult>(Layout::padded(ClueResult::SCHEMA, n))?;
@@ -62,14 +58,14 @@ impl ClueStep {
             nearest_higher: columns.column(2),
             is_seed: columns.column(3),
             cluster: columns.column(4),
-            bad: work.zeros(1)?,
+            bad: bad.clone(),
         };
         if points.largest <= SMALL_MAX {
             enqueue_small(self.config(), points, &output, work)?;
         } else {
             enqueue_large(self.config(), points, &output, work)?;
         }
-        Ok(DeviceClusters { columns, bad: output.bad })
+        Ok(columns)
     }
 }
 
@@ -106,9 +102,10 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
             events: work.upload(input.events.as_slice())?,
             largest: largest(&input.events),
         };
-        let found = self.enqueue_columns(&points, work)?;
-        let result = work.download_columns(&found.columns)?;
-        let bad = work.download(&found.bad)?;
+        let bad = work.zeros(1)?;
+        let result = self.enqueue_columns(&points, &bad, work)?;
+        let result = work.download_columns(&result)?;
+        let bad = work.download(&bad)?;
         let config = *self.config();
         Ok(Box::new(move |landed| {
             if bad.read(landed)[0] != 0 {

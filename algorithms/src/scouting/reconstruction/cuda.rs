@@ -5,16 +5,18 @@
 //!                                                       └─▶ network ─▶ scores ─copied─▶
 //! ```
 
+use std::ops::Range;
+
 use asynchrotron::Result;
 use asynchrotron::anyhow::{bail, ensure};
 use asynchrotron_devices::cuda::{
-    CudaBody, DeviceSlice, Fault, Finish, KernelSource, Launch, PinnedBytes, Work,
+    CudaBody, DeviceColumns, DeviceSlice, Fault, Finish, KernelSource, Launch, PinnedBytes, Work,
 };
 use asynchrotron_devices::{Columns, Offsets};
 
 use super::{Batch, Reconstructed, ReconstructedBatch, ReconstructionInput, ReconstructionStep};
 use crate::AssociationMap;
-use crate::clue::{DeviceClusters, DevicePoints, validate};
+use crate::clue::{ClueResult, DevicePoints, validate};
 use crate::kernels::{CLUE, SCOUTING};
 use crate::scouting::{Candidates, Clustering, Clusters, Features, Scores, TauStep};
 
@@ -42,9 +44,10 @@ impl CudaBody<ReconstructionInput, ReconstructedBatch> for ReconstructionStep {
         let places = Places { candidates: input.events.clone(), rows, stride };
 
         let candidates = DeviceCandidates::send(&input, &places.rows, work)?;
-        let clue = self.clue.enqueue_columns(&candidates.points, work)?;
         let results = work.allocate::<u32>(places.words())?;
-        self.measure(&candidates, &clue, &results, &places, work)?;
+        work.fill(&results.part(places.zeroed()), 0)?;
+        let groups = self.clue.enqueue_columns(&candidates.points, &results.part(places.bad()), work)?;
+        self.measure(&candidates, &groups, &results, &places, work)?;
         let scores = match &self.tau {
             Some(tau) => {
                 let features = results.part(places.features()).cast::<f32>();
@@ -58,7 +61,7 @@ impl CudaBody<ReconstructionInput, ReconstructedBatch> for ReconstructionStep {
         Ok(Box::new(move |landed| {
             let scores = scores.map(|scores| scores.into_bytes(landed));
             let landing = Landing { results: results.into_bytes(landed), scores, places };
-            if landing.words()[landing.places.bad()] != 0 {
+            if landing.words()[landing.places.bad()] != [0] {
                 // The host says which candidate of which event, and what is wrong with it.
                 validate(&config, &input.points(), &input.events)?;
                 bail!("the GPU found a candidate that makes no sense, and the host does not");
@@ -78,7 +81,7 @@ impl ReconstructionStep {
     fn measure(
         &self,
         candidates: &DeviceCandidates,
-        clue: &DeviceClusters,
+        groups: &DeviceColumns<ClueResult>,
         results: &DeviceSlice<u32>,
         places: &Places,
         work: &mut Work<'_>,
@@ -86,8 +89,7 @@ impl ReconstructionStep {
         let DeviceCandidates { points, z0, dxy, weight, pid, rows } = candidates;
         let (features, clusters) = (results.part(places.features()), results.part(places.clusters()));
         let (members, counts) = (results.part(places.members()), results.part(places.counts()));
-        let bad = results.part(places.bad()..places.bad() + 1);
-        work.fill(&features, 0)?;
+        let bad = results.part(places.bad());
         let notes = work.allocate::<u8>(NOTE_BYTES * points.x.len())?;
         let threads = (points.largest as u32).next_multiple_of(32).min(BLOCK);
         let launch = Launch::blocks(places.candidates.len() as u32, threads);
@@ -101,9 +103,9 @@ impl ReconstructionStep {
             pid.into(),
             (&points.events).into(),
             rows.into(),
-            (&clue.columns.column::<u8>(3)).into(),
-            (&clue.columns.column::<i32>(4)).into(),
-            (&clue.bad).into(),
+            (&groups.column::<u8>(3)).into(),
+            (&groups.column::<i32>(4)).into(),
+            (&bad).into(),
             self.pt_gev_min.into(),
             (places.rows.rows() as u32).into(),
             (places.stride as u32).into(),
@@ -112,7 +114,6 @@ impl ReconstructionStep {
             (&clusters).into(),
             (&members).into(),
             (&counts).into(),
-            (&bad).into(),
         ];
         Ok(work.launch(work.kernel(&SCOUTING, "scouting_measure")?, launch, &arguments)?)
     }
@@ -271,31 +272,38 @@ struct Places {
 }
 
 impl Places {
-    fn features(&self) -> std::ops::Range<usize> {
+    fn features(&self) -> Range<usize> {
         0..Features::SCHEMA.len() * self.stride
     }
 
-    fn clusters(&self) -> std::ops::Range<usize> {
+    /// What CLUE says of the candidates.
+    fn bad(&self) -> Range<usize> {
         let begin = self.features().end;
+        begin..begin + 1
+    }
+
+    /// What begins with zeros.
+    fn zeroed(&self) -> Range<usize> {
+        0..self.bad().end
+    }
+
+    fn clusters(&self) -> Range<usize> {
+        let begin = self.bad().end;
         begin..begin + Clusters::SCHEMA.len() * self.rows.rows()
     }
 
-    fn members(&self) -> std::ops::Range<usize> {
+    fn members(&self) -> Range<usize> {
         let begin = self.clusters().end;
         begin..begin + self.candidates.rows()
     }
 
-    fn counts(&self) -> std::ops::Range<usize> {
+    fn counts(&self) -> Range<usize> {
         let begin = self.members().end;
         begin..begin + self.rows.len()
     }
 
-    fn bad(&self) -> usize {
-        self.counts().end
-    }
-
     fn words(&self) -> usize {
-        self.bad() + 1
+        self.counts().end
     }
 }
 
