@@ -99,11 +99,11 @@ __device__ void sum_group(const Candidates& all, const int* cluster, u32 seed, N
 
 // Which row the seed's cluster takes among those of its event, and where its members begin: after those with more pT. CLUE numbers
 // groups by their seeds, so of equal ones the lower seed comes first.
-__device__ void place_cluster(Note* notes, const unsigned char* is_seed, u32 n, float pt_min, u32 seed) {
+__device__ void place_cluster(Note* notes, const unsigned char* is_seed, u32 n, u32 seed) {
     Note* const own = &notes[seed];
     u32 row = 0, begin = 0;
     for (u32 other = 0; other < n; other++) {
-        if (!is_seed[other] || !(notes[other].pt >= pt_min)) continue;
+        if (!is_seed[other]) continue;
         if (notes[other].pt > own->pt || (notes[other].pt == own->pt && other < seed)) {
             row++;
             begin += notes[other].size;
@@ -247,7 +247,7 @@ scouting_measure(const float* eta, const float* phi, const float* pt, const floa
         // Not with NaN.
         if (!is_seed[i] || !(notes[i].pt >= pt_min)) continue;
         atomicAdd(&count, 1u);
-        place_cluster(notes, is_seed, n, pt_min, i);
+        place_cluster(notes, is_seed, n, i);
         if (notes[i].row >= rows_max) continue;
         measure_cluster(all, cluster, i, notes[i], clusters, n_rows, first_row + notes[i].row);
         if ((u32)cluster[i] < n) notes[(u32)cluster[i]].lead_of_group = notes[i].lead;

@@ -248,11 +248,14 @@ fn a_chain_gives_the_same_whatever_the_batch_on_gpus_and_on_the_host() {
         let device: Arc<dyn Device> = Arc::new(Balanced::new("cuda:all", members, reserve));
         let step = step(&config, &*device);
         let scored = step.network().is_some();
+        assert_eq!(step.on_cuda().unwrap().needs_lanes_thread(), scored);
         let found = replies(step.clone(), device, policy, [threads, slots], &events);
         assert_eq!(found.len(), events.len());
         found.iter().zip(&expected).for_each(|(found, expected)| assert_same(found, expected, scored, MOCK));
         if let Some(report) = step.network().and_then(TauStep::model) {
             assert!(report.on_gpu && report.runs > 0, "{report}");
+            // Few different numbers of rows.
+            assert_eq!(report.rows % 32, 0, "{report}");
         }
     }
     let host = Devices::discover(&DeviceConfig::default()).select("host").unwrap();
@@ -266,7 +269,7 @@ fn a_network_that_is_not_on_the_gpu_leaves_the_step_to_the_host() {
     let Some(gpu) = gpu(1, 0) else { return };
     let config = ClusterConfig::default();
     let step = ReconstructionStep::new(&config).unwrap();
-    assert!(step.on_cuda().is_some());
+    assert!(!step.on_cuda().unwrap().needs_lanes_thread());
     let step = step.with_network(TauStep::new(TauNetwork::trained()));
     assert!(step.on_cuda().is_none());
     let events = shared(generated(0..10));

@@ -108,7 +108,7 @@ impl Launch<'_> {
             let columns = features.tensor::<f32>().unwrap();
             let columns = columns.values();
             let count = clustering.clusters.len();
-            for (row, cluster) in clustering.clusters.iter().enumerate() {
+            for (row, cluster) in clustering.clusters.iter().enumerate().take(*rows) {
                 let at = first_row + row;
                 for feature in 0..FEATURES {
                     found.features[feature * self.stride() + at] = columns[feature * count + row].to_bits();
@@ -126,7 +126,8 @@ impl Launch<'_> {
                     found.clusters[column * n_rows + at] = value;
                 }
             }
-            let members = clustering.candidates_of_cluster.content();
+            let members = clustering.candidates_of_cluster.offsets().as_slice()[count.min(*rows)];
+            let members = &clustering.candidates_of_cluster.content()[..members as usize];
             found.members[first..first + members.len()].copy_from_slice(members);
             found.counts.push(count as u32);
             first += crossing.candidates.len();
@@ -213,9 +214,7 @@ fn clusters_beyond_the_rows_are_counted_and_not_written() {
     let launch = Launch { pt_gev_min: 2.0, crossings: &crossings, rows: vec![1; 60], threads: 64, bad: 0 };
     let found = launch.run(kernels, &groups);
     assert_eq!(found.counts, counts);
-    for (event, clustering) in clusterings.iter().enumerate().filter(|(_, some)| !some.clusters.is_empty()) {
-        assert_eq!(found.clusters[event], clustering.clusters.pt_gev()[0].to_bits(), "event {event}");
-    }
+    assert_eq!(found, launch.expected(&clusterings));
 }
 
 #[test]
