@@ -43,6 +43,38 @@ impl ClueStep {
     ///
     /// # Errors
     /// The batch is too large; or the device's [`Fault`](asynchrotron_devices::cuda::Fault).
+    ///
+    /// # Examples
+    /// What a step enqueues that goes on with the clusters (and a model would go on with what the next kernel makes):
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use asynchrotron_algorithms::clue::{ClueStep, DevicePoints, Points};
+    /// use asynchrotron_devices::Offsets;
+    /// use asynchrotron_devices::cuda::{CudaBody, Finish, KernelSource, Launch, Work};
+    /// # static COUNT: KernelSource = KernelSource { name: "count.cu", source: "", options: &[] };
+    ///
+    /// struct CountOutliers { clue: ClueStep }
+    ///
+    /// impl CudaBody<Arc<Points>, u32> for CountOutliers {
+    ///     fn enqueue(&self, points: Arc<Points>, work: &mut Work<'_>) -> asynchrotron::Result<Finish<u32>> {
+    ///         let n = points.len();
+    ///         let columns = work.upload_columns(&[&*points])?;
+    ///         let events = work.upload(Offsets::single(n).as_slice())?;
+    ///         let [x, y, weight] = [0, 1, 2].map(|index| columns.column(index));
+    ///         let numbers = work.zeros::<u32>(2)?; // what CLUE says, and the outliers
+    ///         let points = DevicePoints { x, y, weight, events, largest: n };
+    ///         let found = self.clue.enqueue_columns(&points, &numbers.part(0..1), work)?;
+    ///         let arguments = [(&found.column::<i32>(4)).into(), (n as u32).into(), (&numbers.part(1..2)).into()];
+    ///         work.launch(work.kernel(&COUNT, "count_outliers")?, Launch::for_each(n, 256), &arguments)?;
+    ///         let back = work.download(&numbers)?;
+    ///         Ok(Box::new(move |landed| match back.read(landed) {
+    ///             [0, outliers] => Ok(*outliers),
+    ///             _ => Err(asynchrotron::Error::msg("a point makes no sense")),
+    ///         }))
+    ///     }
+    /// }
+    /// ```
     pub fn enqueue_columns(
         &self,
         points: &DevicePoints,
