@@ -69,6 +69,13 @@ impl AssociationMap {
         Self::from_keys(&batched, all)
     }
 
+    /// What a device has grouped: ascending elements of each key, side by side.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn from_parts(offsets: Offsets, content: Vec<u32>) -> Self {
+        assert_eq!(offsets.rows(), content.len(), "the offsets do not cover the elements");
+        Self { offsets, content }
+    }
+
     /// The number of keys.
     pub fn len(&self) -> usize {
         self.offsets.len()

@@ -41,6 +41,8 @@ mod tiles;
 pub use assign::assign_clusters;
 pub use clusterize::{clusterize, validate};
 pub use config::{ClueConfig, ClueError};
+#[cfg(feature = "cuda")]
+pub use cuda::DevicePoints;
 pub use density::compute_density;
 pub use nearest_higher::find_nearest_higher;
 pub use offload::{Clue, CluePoints, ClueRequest, ClueStep};

@@ -6,8 +6,15 @@ use asynchrotron_devices::cuda::KernelSource;
 pub static CLUE: KernelSource =
     KernelSource { name: "clue.cu", source: include_str!("../kernels/clue.cu"), options: &["--fmad=false"] };
 
+/// Clusters of trigger candidates, and their features. Without contraction, for the same reason.
+pub static SCOUTING: KernelSource = KernelSource {
+    name: "scouting.cu",
+    source: include_str!("../kernels/scouting.cu"),
+    options: &["--fmad=false"],
+};
+
 /// Every source there is: what is not in here is not compiled ahead of time, nor by the checks.
-pub static ALL: &[&KernelSource] = &[&CLUE];
+pub static ALL: &[&KernelSource] = &[&CLUE, &SCOUTING];
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@
 //! | 5a | [`TauNetwork`], [`TauStep`] | [`Features`] → [`Scores`] |
 //! | 5b | [`tag_with_cuts`] | [`Features`] → [`Scores`] |
 //! | 6 | [`select_taus`] | [`Clusters`], [`Scores`] → [`Taus`] |
+//! | 2–5a | [`ReconstructionStep`] | the same on a GPU, without coming back to the host in between |
 //!
 //! [`Generator`] makes events with their truth, [`Quality`] compares.
 //!
@@ -84,6 +85,7 @@ mod matching;
 mod network;
 mod particle;
 mod quality;
+mod reconstruction;
 mod response;
 mod roc;
 mod scores;
@@ -104,6 +106,9 @@ pub use matching::{Label, match_clusters};
 pub use network::TauNetwork;
 pub use particle::Particle;
 pub use quality::{Quality, QualityReport, TaggerReport};
+pub use reconstruction::{
+    Reconstructed, ReconstructedBatch, ReconstructionInput, ReconstructionRequest, ReconstructionStep,
+};
 pub use roc::Roc;
 pub use scores::{Score, Scores, Tau, Taus, select_taus};
 pub use tag::{TauRequest, TauStep, side_by_side};

@@ -4,59 +4,19 @@
 
 #[allow(dead_code)] // this test needs no buffers of its own
 mod on_host;
+mod on_mock;
 
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use asynchrotron::batch::{BatchConfig, BatchPolicy};
 use asynchrotron::prelude::*;
 use asynchrotron_algorithms::clue::{
     Clue, ClueConfig, ClueError, CluePoints, ClueResult, ClueStep, Point, Points, clusterize,
 };
-use asynchrotron_algorithms::kernels::CLUE;
-use asynchrotron_devices::cuda::mock::{MockConfig, MockDriver, MockKernel};
-use asynchrotron_devices::cuda::{CudaConfig, CudaDevice};
+use asynchrotron_devices::cuda::CudaDevice;
 use asynchrotron_devices::{Columns, Device, DeviceError, Offsets};
-use on_host::Kernels;
+use on_mock::gpu;
 use proptest::prelude::*;
-
-const NAMES: [&str; 10] = [
-    "clue_bounds",
-    "clue_histogram",
-    "clue_scan",
-    "clue_fill",
-    "clue_sort",
-    "clue_density",
-    "clue_nearest",
-    "clue_number",
-    "clue_assign",
-    "clue_small",
-];
-
-/// A GPU that runs the kernels on the CPU; `None` where they cannot be compiled for it.
-fn gpu() -> Option<Arc<CudaDevice>> {
-    static KERNELS: OnceLock<Option<Arc<Kernels>>> = OnceLock::new();
-    let library = KERNELS.get_or_init(|| Kernels::build(CLUE.source).map(Arc::new)).as_ref()?;
-    let kernels = NAMES.map(|name| {
-        let library = library.clone();
-        let kernel: MockKernel = Arc::new(move |launch, arguments| {
-            let shape = [launch.grid[0] as usize, launch.block[0] as usize];
-            let mut arguments = arguments.to_vec();
-            // SAFETY: the arguments are those that the step passes to a GPU, in memory of the mock's.
-            let code = unsafe { library.launch(name, shape, launch.shared_bytes as usize, &mut arguments) };
-            assert_eq!(code, 0, "{name}");
-        });
-        (name.to_owned(), kernel)
-    });
-    let mock = MockConfig {
-        kernels: HashMap::from(kernels),
-        latency: Duration::from_micros(50),
-        ..MockConfig::default()
-    };
-    let config = CudaConfig { lanes: 3, ..CudaConfig::default() };
-    Some(Arc::new(CudaDevice::open(Arc::new(MockDriver::new(mock)), config).unwrap()))
-}
 
 fn run(
     device: &CudaDevice,
@@ -88,7 +48,7 @@ proptest! {
         large in prop::option::of(prop::collection::vec(point(), 513..700)),
         periodic: bool,
     ) {
-        let Some(device) = gpu() else { return Ok(()) };
+        let Some(device) = gpu(3, 0) else { return Ok(()) };
         // With one event that is not small, all go through the nine launches.
         let events: Vec<Points> = events.into_iter().chain(large).map(|event| Points::from_rows(&event)).collect();
         let (points, offsets) = Points::concat(&events.iter().collect::<Vec<_>>());
@@ -107,7 +67,7 @@ proptest! {
 
 #[test]
 fn a_point_that_makes_no_sense_is_named_as_the_host_names_it() {
-    let Some(device) = gpu() else { return };
+    let Some(device) = gpu(3, 0) else { return };
     for len in [3, 600] {
         let mut points = Points::from_rows(&vec![Point { x: 1.0, y: 1.0, weight: 1.0 }; len]);
         points.weight_mut()[2] = -1.0;
@@ -120,7 +80,7 @@ fn a_point_that_makes_no_sense_is_named_as_the_host_names_it() {
 
 #[test]
 fn a_chain_gives_the_same_with_batches_of_any_size() {
-    let Some(device) = gpu() else { return };
+    let Some(device) = gpu(3, 0) else { return };
     let events: Vec<Points> = (0..60_u32)
         .map(|event| {
             let row = |i: u32| {

@@ -7,6 +7,9 @@ use crate::{BatchStep, LaneId, Step};
 ///
 /// A chain asks for it by offloading the fused step instead of the two. The results are the same.
 ///
+/// On a GPU it has no body. What stays there is no output yet: there, a step of its own enqueues one part after the other on device columns,
+/// as in the example of `CudaModel` (features `cuda` and `onnx`).
+///
 /// # Examples
 ///
 /// ```

@@ -53,6 +53,11 @@ float fabsf(float);
 float floorf(float);
 float roundf(float);
 float fminf(float, float);
+float logf(float);
+double cosh(double);
+double sinh(double);
+double cos(double);
+double sin(double);
 extern char __start_block_shared[] __attribute__((weak, visibility("hidden")));
 extern char __stop_block_shared[] __attribute__((weak, visibility("hidden")));
 }

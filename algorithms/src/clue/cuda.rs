@@ -2,11 +2,11 @@
 
 use asynchrotron::anyhow::ensure;
 use asynchrotron::{Error, Result};
-use asynchrotron_devices::Columns;
 use asynchrotron_devices::columns::Layout;
 use asynchrotron_devices::cuda::{
     Argument, CudaBody, DeviceColumns, DeviceSlice, Finish, KernelSource, Launch, Region, Work,
 };
+use asynchrotron_devices::{Columns, Offsets};
 
 use super::density::squared_limit;
 use super::{ClueConfig, ClueError, CluePoints, ClueResult, ClueStep, Points, validate};
@@ -21,26 +21,93 @@ const BOUNDS_BLOCKS: usize = 1056;
 /// Events up to this size are computed in one launch if they are all that small: see `clue_small`.
 const SMALL_MAX: usize = 512;
 
-/// Points on the GPU, and where events begin.
-struct Input {
-    x: DeviceSlice<f32>,
-    y: DeviceSlice<f32>,
-    weight: DeviceSlice<f32>,
-    events: DeviceSlice<u32>,
-    n: usize,
-    n_events: usize,
-    largest: usize,
+/// Points of many events on a GPU, as a kernel or a copy has left them on the lane.
+#[derive(Clone, Debug)]
+pub struct DevicePoints {
+    /// First coordinates.
+    pub x: DeviceSlice<f32>,
+    /// Second coordinates.
+    pub y: DeviceSlice<f32>,
+    /// Weights.
+    pub weight: DeviceSlice<f32>,
+    /// Where the points of each event begin, and at last where they end: [`Offsets`](asynchrotron_devices::Offsets).
+    pub events: DeviceSlice<u32>,
+    /// The points of the largest event.
+    pub largest: usize,
+}
+
+impl ClueStep {
+    /// Enqueues CLUE on points that lie on the GPU, for a step that has more to do there, and returns a row for each point: nothing is
+    /// copied, nothing waited for. There must be points. `bad` is one number, which must be 0 by then; it becomes the complement of the
+    /// first point that makes no sense, if there is one. Then the rows mean nothing, and [`validate`] says what is wrong.
+    ///
+    /// # Errors
+    /// The batch is too large; or the device's [`Fault`](asynchrotron_devices::cuda::Fault).
+    ///
+    /// # Examples
+    /// What a step enqueues that goes on with the clusters (and a model would go on with what the next kernel makes):
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use asynchrotron_algorithms::clue::{ClueStep, DevicePoints, Points};
+    /// use asynchrotron_devices::Offsets;
+    /// use asynchrotron_devices::cuda::{CudaBody, Finish, KernelSource, Launch, Work};
+    /// # static COUNT: KernelSource = KernelSource { name: "count.cu", source: "", options: &[] };
+    ///
+    /// struct CountOutliers { clue: ClueStep }
+    ///
+    /// impl CudaBody<Arc<Points>, u32> for CountOutliers {
+    ///     fn enqueue(&self, points: Arc<Points>, work: &mut Work<'_>) -> asynchrotron::Result<Finish<u32>> {
+    ///         let n = points.len();
+    ///         let columns = work.upload_columns(&[&*points])?;
+    ///         let events = work.upload(Offsets::single(n).as_slice())?;
+    ///         let [x, y, weight] = [0, 1, 2].map(|index| columns.column(index));
+    ///         let numbers = work.zeros::<u32>(2)?; // what CLUE says, and the outliers
+    ///         let points = DevicePoints { x, y, weight, events, largest: n };
+    ///         let found = self.clue.enqueue_columns(&points, &numbers.part(0..1), work)?;
+    ///         let arguments = [(&found.column::<i32>(4)).into(), (n as u32).into(), (&numbers.part(1..2)).into()];
+    ///         work.launch(work.kernel(&COUNT, "count_outliers")?, Launch::for_each(n, 256), &arguments)?;
+    ///         let back = work.download(&numbers)?;
+    ///         Ok(Box::new(move |landed| match back.read(landed) {
+    ///             [0, outliers] => Ok(*outliers),
+    ///             _ => Err(asynchrotron::Error::msg("a point makes no sense")),
+    ///         }))
+    ///     }
+    /// }
+    /// ```
+    pub fn enqueue_columns(
+        &self,
+        points: &DevicePoints,
+        bad: &DeviceSlice<u32>,
+        work: &mut Work<'_>,
+    ) -> Result<DeviceColumns<ClueResult>> {
+        let (n, n_events) = (points.x.len(), points.events.len() - 1);
+        ensure!(n + n_events < 1 << 31, "{n} points in {n_events} events are too many for one batch");
+        let columns = work.columns::<ClueResult>(Layout::padded(ClueResult::SCHEMA, n))?;
+        let output = Output {
+            rho: columns.column(0),
+            delta: columns.column(1),
+            nearest_higher: columns.column(2),
+            is_seed: columns.column(3),
+            cluster: columns.column(4),
+            bad: bad.clone(),
+        };
+        if points.largest <= SMALL_MAX {
+            enqueue_small(self.config(), points, &output, work)?;
+        } else {
+            enqueue_large(self.config(), points, &output, work)?;
+        }
+        Ok(columns)
+    }
 }
 
 /// What the kernels write.
 struct Output {
-    columns: DeviceColumns<ClueResult>,
     rho: DeviceSlice<f32>,
     delta: DeviceSlice<f32>,
     nearest_higher: DeviceSlice<i32>,
     is_seed: DeviceSlice<u8>,
     cluster: DeviceSlice<i32>,
-    /// 0, or the complement of the first point that makes no sense.
     bad: DeviceSlice<u32>,
 }
 
@@ -51,8 +118,7 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
     }
 
     fn enqueue(&self, input: CluePoints, work: &mut Work<'_>) -> Result<Finish<ClueResult>> {
-        let (n, n_events) = (input.len(), input.events.len());
-        ensure!(n + n_events < 1 << 31, "{n} points in {n_events} events are too many for one batch");
+        let n = input.len();
         if input.events.rows() != n {
             return Err(ClueError::Offsets { covered: input.events.rows(), points: n }.into());
         }
@@ -61,33 +127,17 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
         }
         let parts: Vec<&Points> = input.points.iter().map(|part| &**part).collect();
         let points = work.upload_columns(&parts)?;
-        let events = work.upload(input.events.as_slice())?;
-        let on_gpu = Input {
+        let points = DevicePoints {
             x: points.column(0),
             y: points.column(1),
             weight: points.column(2),
-            events,
-            n,
-            n_events,
-            largest: input.events.iter().map(|event| event.len()).max().unwrap_or(0),
+            events: work.upload(input.events.as_slice())?,
+            largest: largest(&input.events),
         };
-        let columns = work.columns::<ClueResult>(Layout::padded(ClueResult::SCHEMA, n))?;
-        let output = Output {
-            rho: columns.column(0),
-            delta: columns.column(1),
-            nearest_higher: columns.column(2),
-            is_seed: columns.column(3),
-            cluster: columns.column(4),
-            bad: work.zeros(1)?,
-            columns,
-        };
-        if on_gpu.largest <= SMALL_MAX {
-            enqueue_small(self.config(), &on_gpu, &output, work)?;
-        } else {
-            enqueue_large(self.config(), &on_gpu, &output, work)?;
-        }
-        let result = work.download_columns(&output.columns)?;
-        let bad = work.download(&output.bad)?;
+        let bad = work.zeros(1)?;
+        let result = self.enqueue_columns(&points, &bad, work)?;
+        let result = work.download_columns(&result)?;
+        let bad = work.download(&bad)?;
         let config = *self.config();
         Ok(Box::new(move |landed| {
             if bad.read(landed)[0] != 0 {
@@ -99,11 +149,21 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
     }
 }
 
+/// The points of the largest event.
+fn largest(events: &Offsets) -> usize {
+    events.iter().map(|event| event.len()).max().unwrap_or(0)
+}
+
 /// One launch for all events.
-fn enqueue_small(config: &ClueConfig, input: &Input, output: &Output, work: &mut Work<'_>) -> Result<()> {
-    let Input { x, y, weight, events, n_events, largest, .. } = input;
+fn enqueue_small(
+    config: &ClueConfig,
+    points: &DevicePoints,
+    output: &Output,
+    work: &mut Work<'_>,
+) -> Result<()> {
+    let DevicePoints { x, y, weight, events, largest } = points;
     let threads = (*largest as u32).next_multiple_of(32).min(BLOCK);
-    let launch = Launch::blocks(*n_events as u32, threads).with_shared(36 * *largest as u32 + 4);
+    let launch = Launch::blocks(events.len() as u32 - 1, threads).with_shared(36 * *largest as u32 + 4);
     let arguments = [
         x.into(),
         y.into(),
@@ -127,43 +187,49 @@ fn enqueue_small(config: &ClueConfig, input: &Input, output: &Output, work: &mut
 }
 
 /// Nine launches, for events of any size.
-fn enqueue_large(config: &ClueConfig, input: &Input, output: &Output, work: &mut Work<'_>) -> Result<()> {
-    let Input { x, y, weight, events, n, n_events, .. } = input;
+fn enqueue_large(
+    config: &ClueConfig,
+    points: &DevicePoints,
+    output: &Output,
+    work: &mut Work<'_>,
+) -> Result<()> {
+    let DevicePoints { x, y, weight, events, .. } = points;
+    let (n, n_events) = (x.len(), events.len() - 1);
     let groups = (n / config.points_per_tile as usize + n_events) / GROUP + 1;
     let seed_blocks = n / GROUP + 1;
 
     // What begins with zeros lies side by side.
     let bytes = |words: usize| Region::bytes_of::<u32>(words);
     let zeroed =
-        bytes(GROUP * groups) + bytes(groups) + bytes(seed_blocks) + bytes(4 * n_events) + bytes(*n_events);
+        bytes(GROUP * groups) + bytes(groups) + bytes(seed_blocks) + bytes(4 * n_events) + bytes(n_events);
     let mut zeros = work.region(zeroed)?;
     work.fill(zeros.whole(), 0)?;
     let tiles = zeros.cut::<u32>(GROUP * groups);
     let tile_groups = zeros.cut::<u32>(groups);
     let seed_groups = zeros.cut::<u32>(seed_blocks);
     let boxes = zeros.cut::<u32>(4 * n_events);
-    let done = zeros.cut::<u32>(*n_events);
+    let done = zeros.cut::<u32>(n_events);
 
-    let mut scratch = work.region(bytes(8 * n_events) + bytes(4 * n) + bytes(4 * n) + bytes(*n))?;
+    let mut scratch = work.region(bytes(8 * n_events) + bytes(4 * n) + bytes(4 * n) + bytes(n))?;
     let grids = scratch.cut::<u32>(8 * n_events);
     // `found` takes the place of `by_point` and `by_tile`, `number` that of `rho_sorted`, when those are done with.
     let found = scratch.cut::<u32>(4 * n);
     let (by_point, by_tile) = (found.part(0..2 * n), found.part(2 * n..4 * n));
     let sorted = scratch.cut::<u32>(4 * n);
-    let rho_sorted = scratch.cut::<u32>(*n);
+    let rho_sorted = scratch.cut::<u32>(n);
     let number = &rho_sorted;
 
-    let points = Launch::for_each(*n, BLOCK);
+    let each = Launch::for_each(n, BLOCK);
     let radius: Argument = config.density_radius.into();
     let limit: Argument = squared_limit(config.density_radius).into();
-    let (count, event_count): (Argument, Argument) = ((*n as u32).into(), (*n_events as u32).into());
+    let (count, event_count): (Argument, Argument) = ((n as u32).into(), (n_events as u32).into());
     let seed_density: Argument = config.seed_density.into();
     let mut launch = |name: &'static str, launch: Launch, arguments: &[Argument]| {
         let kernel = work.kernel(&CLUE, name)?;
         Ok::<_, Error>(work.launch(kernel, launch, arguments)?)
     };
 
-    let bounds = Launch::blocks(points.grid[0].min(BOUNDS_BLOCKS as u32), BLOCK);
+    let bounds = Launch::blocks(each.grid[0].min(BOUNDS_BLOCKS as u32), BLOCK);
     launch(
         "clue_bounds",
         bounds,
@@ -194,12 +260,12 @@ fn enqueue_large(config: &ClueConfig, input: &Input, output: &Output, work: &mut
         (&tiles).into(),
         (&tile_groups).into(),
     ];
-    launch("clue_histogram", points, &histogram)?;
+    launch("clue_histogram", each, &histogram)?;
     launch("clue_scan", Launch::blocks(groups as u32, BLOCK), &[(&tile_groups).into(), (&tiles).into()])?;
-    launch("clue_fill", points, &[(&by_point).into(), (&tiles).into(), count, (&by_tile).into()])?;
+    launch("clue_fill", each, &[(&by_point).into(), (&tiles).into(), count, (&by_tile).into()])?;
     let sort =
         [x.into(), y.into(), weight.into(), (&by_tile).into(), (&tiles).into(), count, (&sorted).into()];
-    launch("clue_sort", points, &sort)?;
+    launch("clue_sort", each, &sort)?;
     let density = [
         (&sorted).into(),
         (&tiles).into(),
@@ -211,10 +277,10 @@ fn enqueue_large(config: &ClueConfig, input: &Input, output: &Output, work: &mut
         limit,
         (&rho_sorted).into(),
     ];
-    launch("clue_density", points, &density)?;
+    launch("clue_density", each, &density)?;
     launch(
         "clue_nearest",
-        points,
+        each,
         &[
             (&sorted).into(),
             (&rho_sorted).into(),
@@ -257,5 +323,5 @@ fn enqueue_large(config: &ClueConfig, input: &Input, output: &Output, work: &mut
         count,
         (&output.cluster).into(),
     ];
-    launch("clue_assign", points, &assign)
+    launch("clue_assign", each, &assign)
 }

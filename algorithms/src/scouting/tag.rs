@@ -1,13 +1,14 @@
-use super::{Features, Score, Scores, TauNetwork};
+use super::{Features, Reconstructed, Score, Scores, TauNetwork};
 use crate::trained_model::TrainedModel;
 use asynchrotron::{Result, anyhow::Context as _};
-use asynchrotron_devices::inference::{Block, ModelError, ModelReport, Order, Port, Signature};
-use asynchrotron_devices::{BatchStep, Columns, Device, LaneId, Offsets, Step};
 #[cfg(all(feature = "cuda", feature = "onnx"))]
-use asynchrotron_devices::{
-    cuda::{CudaBody, Finish, Work},
-    onnx::DeviceTensor,
-};
+use asynchrotron_devices::cuda::{CudaBody, Finish};
+#[cfg(feature = "cuda")]
+use asynchrotron_devices::cuda::{DeviceSlice, Work};
+use asynchrotron_devices::inference::{Block, ModelError, ModelReport, Order, Port, Signature};
+#[cfg(all(feature = "cuda", feature = "onnx"))]
+use asynchrotron_devices::onnx::DeviceTensor;
+use asynchrotron_devices::{BatchStep, Columns, Device, LaneId, Offsets, Step};
 use std::sync::Arc;
 
 /// What the τ tagger asks a device for: its network, over the clusters of one or many events.
@@ -59,6 +60,20 @@ impl TauStep {
     pub fn not_on_gpu(&self) -> Option<&ModelError> {
         self.model.not_on_gpu()
     }
+
+    /// Whether its model was loaded for GPUs.
+    pub fn is_on_gpu(&self) -> bool {
+        #[cfg(all(feature = "cuda", feature = "onnx"))]
+        return self.model.on_gpu().is_some();
+        #[cfg(not(all(feature = "cuda", feature = "onnx")))]
+        false
+    }
+
+    /// What the model gives, row by row.
+    pub(super) fn scores(values: &[f32]) -> Scores {
+        let (rows, _) = values.as_chunks::<2>();
+        rows.iter().map(|&[tau, log_pt_ratio]| Score { tau, log_pt_ratio }).collect()
+    }
 }
 
 impl Step for TauStep {
@@ -88,7 +103,7 @@ impl Step for TauStep {
 
     #[cfg(all(feature = "cuda", feature = "onnx"))]
     fn on_cuda(&self) -> Option<&dyn CudaBody<Arc<Features>, Scores>> {
-        self.model.on_gpu().is_some().then_some(self)
+        self.is_on_gpu().then_some(self)
     }
 
     fn on_onnx(&self, features: Arc<Features>, lane: LaneId) -> Result<Scores> {
@@ -101,20 +116,18 @@ impl Step for TauStep {
             }
         };
         let Some(outputs) = self.model.run(lane, columns) else { return self.on_host(features) };
-        Ok(scores(outputs?.get::<f32>(0).context("no scores")?.values()))
+        Ok(Self::scores(outputs?.get::<f32>(0).context("no scores")?.values()))
     }
 }
 
 #[cfg(all(feature = "cuda", feature = "onnx"))]
 impl CudaBody<Arc<Features>, Scores> for TauStep {
     fn enqueue(&self, features: Arc<Features>, work: &mut Work<'_>) -> Result<Finish<Scores>> {
-        let model = self.model.on_gpu().context("the model was not loaded for GPUs")?;
         let columns = work.upload_packed(&[&*features])?;
-        let input = DeviceTensor::of_columns::<f32, _>(&columns)?;
-        let outputs = model.enqueue(work, &[input], features.len())?;
-        let output = outputs.first().and_then(DeviceTensor::get::<f32>).context("no scores")?;
+        let input = DeviceTensor::of_columns::<f32, _>(&columns)?.get().context("features are f32")?;
+        let output = self.enqueue_columns(input, features.len(), work)?;
         let back = work.download(&output)?;
-        Ok(Box::new(move |landed| Ok(scores(back.read(landed)))))
+        Ok(Box::new(move |landed| Ok(Self::scores(back.read(landed)))))
     }
 
     fn needs_lanes_thread(&self) -> bool {
@@ -122,10 +135,46 @@ impl CudaBody<Arc<Features>, Scores> for TauStep {
     }
 }
 
-/// What the model gives, row by row.
-fn scores(values: &[f32]) -> Scores {
-    let (rows, _) = values.as_chunks::<2>();
-    rows.iter().map(|&[tau, log_pt_ratio]| Score { tau, log_pt_ratio }).collect()
+#[cfg(feature = "cuda")]
+impl TauStep {
+    /// Enqueues the model on columns that lie on the GPU, `[16][rows]`, for a step that has more to do there; it gives `[rows][2]`.
+    /// To be called on the [lane's own thread](asynchrotron_devices::cuda::CudaBody::needs_lanes_thread).
+    ///
+    /// # Errors
+    /// The model is not [there](Self::is_on_gpu), or cannot be run.
+    pub fn enqueue_columns(
+        &self,
+        features: DeviceSlice<f32>,
+        rows: usize,
+        work: &mut Work<'_>,
+    ) -> Result<DeviceSlice<f32>> {
+        #[cfg(feature = "onnx")]
+        {
+            let model = self.model.on_gpu().context("the model was not loaded for GPUs")?;
+            let outputs = model.enqueue(work, &[features.into()], rows)?;
+            outputs.first().and_then(DeviceTensor::get::<f32>).context("no scores")
+        }
+        #[cfg(not(feature = "onnx"))]
+        {
+            let _ = (features, rows, work);
+            Err(asynchrotron::Error::msg("built without feature `onnx`"))
+        }
+    }
+
+    /// With how many rows to run the model on a GPU if at most so many are needed: few different numbers, because the library plans
+    /// anew for each.
+    pub(super) fn rows_on_gpu(&self, rows: usize) -> usize {
+        #[cfg(feature = "onnx")]
+        let sizes = self.model.on_gpu().map_or(&[][..], |model| model.sizes());
+        #[cfg(not(feature = "onnx"))]
+        let sizes: &[usize] = &[];
+        if rows == 0 {
+            // Nothing is run.
+            return 0;
+        }
+        let allowed = sizes.iter().copied().find(|&size| size >= rows);
+        allowed.unwrap_or_else(|| rows.next_power_of_two().max(32))
+    }
 }
 
 /// The clusters of one event, to be scored.
@@ -135,6 +184,12 @@ pub struct TauRequest(pub Arc<Features>);
 impl From<(Arc<Features>,)> for TauRequest {
     fn from((features,): (Arc<Features>,)) -> Self {
         Self(features)
+    }
+}
+
+impl From<(Arc<Reconstructed>,)> for TauRequest {
+    fn from((reconstructed,): (Arc<Reconstructed>,)) -> Self {
+        Self(reconstructed.features.clone())
     }
 }
 

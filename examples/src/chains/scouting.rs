@@ -2,18 +2,20 @@
 
 mod choices;
 mod steps;
+mod together;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asynchrotron::{Chain, Error, EventId, Result, source};
-use asynchrotron_algorithms::scouting::{BunchCrossing, Clustering, Features, Quality, Taus, match_clusters};
+use asynchrotron_algorithms::scouting::{
+    BunchCrossing, Clustering, Features, Quality, TauStep, Taus, match_clusters,
+};
+use asynchrotron_devices::Device;
 
 use self::choices::{Choices, PARAMETERS, Tagger};
-use self::steps::{
-    assessed, cut_scores, extracted_features, generated, network_scores, reconstruct_clusters, selected_taus,
-    unpacked,
-};
+use self::steps::{extracted_features, generated, reconstruct_clusters, unpacked};
+use self::together::{Together, tagged_clusters};
 use super::{Generator as GeneratorRecipe, Recipe, provenance};
 use crate::device;
 use crate::io::{LabelledFeatures, ParquetSink, WordsFile, WordsSink, feature_rows, tau_rows};
@@ -56,22 +58,34 @@ struct Seen {
 
 fn build(settings: &Settings) -> Result<Built> {
     let choices = Choices::of(settings.parameters())?;
+    let device = device::select(settings)?;
+    let tau = match choices.tagger {
+        Tagger::Network => Some(TauStep::trained(&*device)?),
+        Tagger::Cuts => None,
+    };
+    let together = Together::on(&*device, &choices, tau.as_ref());
+    build_with(settings, &choices, &device, tau, together)
+}
+
+fn build_with(
+    settings: &Settings,
+    choices: &Choices,
+    device: &Arc<dyn Device>,
+    tau: Option<TauStep>,
+    together: Together,
+) -> Result<Built> {
     let mut chain = Chain::new(RECIPE.name);
     let words = match settings.input() {
         Some(_) => chain.source("words"),
         None => generated(&mut chain, settings.seed()),
     };
     let crossing = unpacked(&mut chain, words);
-    let device = device::select(settings)?;
-    let clusters = reconstruct_clusters(&mut chain, crossing, &choices, settings, &device)?;
-    let features = extracted_features(&mut chain, crossing, clusters);
     let mut models = Models::default();
-    let cuts = cut_scores(&mut chain, features, choices.cuts);
-    let network = match choices.tagger {
-        Tagger::Network => Some(network_scores(&mut chain, features, settings, &device, &mut models)?),
-        Tagger::Cuts => None,
-    };
-    let taus = selected_taus(&mut chain, clusters, network.unwrap_or(cuts), choices.score_min);
+    if let Some(asked) = tau.clone() {
+        models.not_on_gpu(asked.not_on_gpu());
+        models.add(move || asked.model());
+    }
+    let (taus, quality) = tagged_clusters(&mut chain, crossing, choices, settings, device, tau, together)?;
 
     let seen = Arc::new(Mutex::new(Seen::default()));
     let counted = seen.clone();
@@ -81,7 +95,6 @@ fn build(settings: &Settings) -> Result<Built> {
         seen.taus += taus.len() as u64;
         Ok(())
     });
-    let quality = assessed(&mut chain, crossing, clusters, network, cuts);
     let merged = seen.clone();
     chain.sink("quality", quality, move |_: EventId, quality: Arc<Quality>| {
         merged.lock().unwrap_or_else(PoisonError::into_inner).quality.merge(&quality);

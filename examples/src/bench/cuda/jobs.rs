@@ -1,5 +1,4 @@
-//! Whole jobs, each in a process of its own: the chains on host and GPU, with batches and without; and what the first event costs
-//! with kernels compiled at first use, from the cache, and ahead of time.
+//! What the first event costs, each time in a process of its own: with kernels compiled at first use, from the cache, and ahead of time.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,43 +11,6 @@ use super::super::machine::median;
 use super::{Gpu, round};
 
 const REPEATS: usize = 2;
-const CHAINS: [(&str, &str); 2] = [("scouting", "50000"), ("calorimeter", "10000")];
-const WAYS: [(&str, &str); 3] = [("host", "off"), ("cuda", "off"), ("cuda", "adaptive")];
-
-/// The chains.
-pub(super) fn chains(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
-    for (chain, events) in CHAINS {
-        let mut host = f64::NAN;
-        for (device, batch) in WAYS {
-            let mut per_s = Vec::new();
-            let mut latency = String::new();
-            for _ in 0..REPEATS {
-                let arguments = [
-                    "run", chain, "--events", events, "--seed", "7", "--device", device, "--batch", batch,
-                    "--slots", "512",
-                ];
-                let report = job(&arguments, None, None)?;
-                per_s.push(number_after(&report, "throughput ")?);
-                latency = report
-                    .lines()
-                    .find(|line| line.contains("an event took"))
-                    .unwrap_or("")
-                    .trim()
-                    .to_owned();
-            }
-            let per_s = median(&mut per_s);
-            if device == "host" {
-                host = per_s;
-            }
-            tell(json!({
-                "chain": chain, "device": device, "batch": batch, "events_per_s": per_s.round(),
-                "over_host": round(per_s / host), "latency": latency,
-            }));
-        }
-    }
-    Ok(())
-}
-
 /// The first event.
 pub(super) fn start(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("asynchrotron-bench-{}", std::process::id()));
@@ -104,10 +66,4 @@ fn job(arguments: &[&str], cache: Option<&Path>, ahead: Option<&Path>) -> Result
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
     Ok(text)
-}
-
-fn number_after(text: &str, word: &str) -> Result<f64> {
-    let rest = text.split(word).nth(1).with_context(|| format!("no `{word}` in {text}"))?;
-    let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-    Ok(number.parse()?)
 }

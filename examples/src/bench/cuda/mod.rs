@@ -9,13 +9,14 @@
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
 //! | `faults` | the same while launches, memory and steps fail at random, and events are dropped |
 //! | `start` | the first event: kernels compiled, from the cache, ahead of time |
-//! | `chains` | the chains on host and GPU, with batches and without |
+//! | `chains` | the chains on host and GPU, with batches and without, and with what stays on the GPU and without |
 //! | `models` | ONNX Runtime on the processor, on the GPU from the host, and on the GPU from where the input lies |
 //! | `columns` | columns of a kernel as a model's input: as they lie, against a detour through the host |
 //!
 //! At the end, a verdict on each aim of the parts that ran.
 
 mod calls;
+mod chains;
 mod clue;
 mod columns;
 mod copies;
@@ -48,7 +49,7 @@ const PARTS: &[(&str, Part)] = &[
     ("clue", clue::run),
     ("faults", faults::run),
     ("start", jobs::start),
-    ("chains", jobs::chains),
+    ("chains", chains::run),
     #[cfg(feature = "onnx")]
     ("models", models::run),
     ("columns", columns::run),

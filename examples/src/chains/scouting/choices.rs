@@ -14,6 +14,13 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         unit: "",
         doc: "what tells taus from jets",
     },
+    Parameter {
+        name: "resident",
+        kind: Kind::Choice(&["on", "off"]),
+        default: "on",
+        unit: "",
+        doc: "on: what is on a GPU stays there from the candidates to the scores, in the batches of clusterize-batch",
+    },
     Parameter::batches("clusterize-batch"),
     Parameter::batches("tag-batch"),
     Parameter::number("dc", "0.15", "ΔR", "CLUE: radius within which candidates add to each other's density"),
@@ -36,6 +43,8 @@ pub(super) const PARAMETERS: &[Parameter] = &[
 pub(super) struct Choices {
     pub(super) clusters: ClusterConfig,
     pub(super) tagger: Tagger,
+    /// Whether what is on a GPU stays there.
+    pub(super) resident: bool,
     pub(super) cuts: CutConfig,
     /// What a τ scores at least.
     pub(super) score_min: f32,
@@ -71,7 +80,8 @@ impl Choices {
         } else {
             (Tagger::Network, (probability / (1.0 - probability)).ln())
         };
-        Ok(Choices { clusters, tagger, cuts, score_min })
+        let resident = parameters.text("resident") != Some("off");
+        Ok(Choices { clusters, tagger, resident, cuts, score_min })
     }
 }
 
@@ -84,7 +94,9 @@ mod tests {
         let mut parameters = Values::defaults("parameter", PARAMETERS);
         let choices = Choices::of(&parameters).unwrap();
         assert_eq!((choices.clusters, choices.cuts), (ClusterConfig::default(), CutConfig::default()));
-        assert_eq!((choices.tagger, choices.score_min), (Tagger::Network, 0.0));
+        assert_eq!((choices.tagger, choices.resident, choices.score_min), (Tagger::Network, true, 0.0));
+        parameters.set_text("resident", "off").unwrap();
+        assert!(!Choices::of(&parameters).unwrap().resident);
         parameters.set_text("tagger", "cuts").unwrap();
         let choices = Choices::of(&parameters).unwrap();
         assert_eq!((choices.tagger, choices.score_min), (Tagger::Cuts, 5.0));

@@ -6,15 +6,16 @@ use asynchrotron::anyhow::Context as _;
 use asynchrotron::{Chain, Error, Handle, Result};
 use asynchrotron_algorithms::clue::{Clue, ClueResult};
 use asynchrotron_algorithms::scouting::{
-    BunchCrossing, Clustering, CutConfig, Features, Generator, GeneratorConfig, Quality, Scores, TauStep,
-    Taus, candidate_points, compute_features, measure_clusters, select_taus, tag_with_cuts, unpack,
+    BunchCrossing, Clustering, CutConfig, Features, Generator, GeneratorConfig, Quality, Reconstructed,
+    ReconstructionStep, Scores, TauRequest, TauStep, Taus, candidate_points, compute_features,
+    measure_clusters, select_taus, tag_with_cuts, unpack,
 };
 use asynchrotron_devices::{Device, OnDevice};
 
 use super::choices::Choices;
+use super::together::Holds;
 use crate::error::usage;
 use crate::io::Words;
-use crate::models::Models;
 use crate::options::Settings;
 
 /// Event numbers → words. Generation is an algorithm like any other, so it runs on all workers.
@@ -78,75 +79,89 @@ pub(super) fn extracted_features(
     )
 }
 
-/// Features → scores of the network, as the device computes them.
-pub(super) fn network_scores(
+/// Candidates → clusters, features and, with a network, scores, as one step of the device.
+pub(super) fn reconstructed(
     chain: &mut Chain,
-    features: Handle<Features>,
+    crossing: Handle<BunchCrossing>,
+    choices: &Choices,
+    network: Option<TauStep>,
     settings: &Settings,
     device: &Arc<dyn Device>,
-    models: &mut Models,
-) -> Result<Handle<Scores>> {
+) -> Result<Handle<Reconstructed>> {
+    let batches = settings.batches("clusterize-batch", &**device);
+    let step = ReconstructionStep::new(&choices.clusters).map_err(|error| usage!("{error}"))?;
+    let step = match network {
+        Some(network) => step.with_network(network),
+        None => step,
+    };
+    Ok(chain.offload("reconstruct", (crossing,), &OnDevice::batcher(step, device.clone(), batches)))
+}
+
+/// Features → scores of the network, as the device computes them.
+pub(super) fn network_scores<F>(
+    chain: &mut Chain,
+    features: Handle<F>,
+    step: TauStep,
+    settings: &Settings,
+    device: &Arc<dyn Device>,
+) -> Handle<Scores>
+where
+    F: Send + Sync + 'static,
+    TauRequest: From<(Arc<F>,)>,
+{
     let batches = settings.model_batches("tag-batch", &**device);
-    let step = TauStep::trained(&**device)?;
-    models.not_on_gpu(step.not_on_gpu());
-    let network = OnDevice::batcher(step, device.clone(), batches);
-    let asked = network.clone();
-    models.add(move || asked.offload().step().model());
-    Ok(chain.offload("tag", (features,), &network))
+    chain.offload("tag", (features,), &OnDevice::batcher(step, device.clone(), batches))
 }
 
 /// Features → scores of the cuts.
-pub(super) fn cut_scores(chain: &mut Chain, features: Handle<Features>, cuts: CutConfig) -> Handle<Scores> {
-    chain.algorithm("cut", (features,), move |features: Arc<Features>| async move {
-        Ok::<_, Error>(tag_with_cuts(&cuts, &features))
+pub(super) fn cut_scores<F: Holds<Features>>(
+    chain: &mut Chain,
+    features: Handle<F>,
+    cuts: CutConfig,
+) -> Handle<Scores> {
+    chain.algorithm("cut", (features,), move |features: Arc<F>| async move {
+        Ok::<_, Error>(tag_with_cuts(&cuts, (*features).held()))
     })
 }
 
 /// Clusters and their scores → τ leptons.
-pub(super) fn selected_taus(
+pub(super) fn selected_taus<C: Holds<Clustering>, S: Holds<Scores>>(
     chain: &mut Chain,
-    clusters: Handle<Clustering>,
-    scores: Handle<Scores>,
+    clusters: Handle<C>,
+    scores: Handle<S>,
     score_min: f32,
 ) -> Handle<Taus> {
-    chain.algorithm(
-        "select",
-        (clusters, scores),
-        move |clusters: Arc<Clustering>, scores: Arc<Scores>| async move {
-            Ok::<_, Error>(select_taus(score_min, &clusters.clusters, &scores))
-        },
-    )
+    chain.algorithm("select", (clusters, scores), move |clusters: Arc<C>, scores: Arc<S>| async move {
+        Ok::<_, Error>(select_taus(score_min, &(*clusters).held().clusters, (*scores).held()))
+    })
 }
 
 /// What the taggers found, against the truth. The cuts are always among them, to compare with.
-pub(super) fn assessed(
+pub(super) fn assessed<C: Holds<Clustering>, S: Holds<Scores>>(
     chain: &mut Chain,
     crossing: Handle<BunchCrossing>,
-    clusters: Handle<Clustering>,
-    network: Option<Handle<Scores>>,
+    clusters: Handle<C>,
+    network: Option<Handle<S>>,
     cuts: Handle<Scores>,
 ) -> Handle<Quality> {
-    let assess = |crossing: &BunchCrossing, clusters: &Clustering, taggers: &[(&'static str, &Scores)]| {
+    let assess = |crossing: &BunchCrossing, clusters: &C, taggers: &[(&'static str, &Scores)]| {
         let mut quality = Quality::default();
-        quality.add(&crossing.truths, clusters, taggers);
+        quality.add(&crossing.truths, clusters.held(), taggers);
         quality
     };
     match network {
         None => chain.algorithm(
             "assess",
             (crossing, clusters, cuts),
-            move |crossing: Arc<BunchCrossing>, clusters: Arc<Clustering>, cuts: Arc<Scores>| async move {
+            move |crossing: Arc<BunchCrossing>, clusters: Arc<C>, cuts: Arc<Scores>| async move {
                 Ok::<_, Error>(assess(&crossing, &clusters, &[("cuts", &cuts)]))
             },
         ),
         Some(network) => chain.algorithm(
             "assess",
             (crossing, clusters, network, cuts),
-            move |crossing: Arc<BunchCrossing>,
-                  clusters: Arc<Clustering>,
-                  network: Arc<Scores>,
-                  cuts: Arc<Scores>| async move {
-                let taggers = [("network", &*network), ("cuts", &*cuts)];
+            move |crossing: Arc<BunchCrossing>, clusters: Arc<C>, network: Arc<S>, cuts: Arc<Scores>| async move {
+                let taggers = [("network", (*network).held()), ("cuts", &*cuts)];
                 Ok::<_, Error>(assess(&crossing, &clusters, &taggers))
             },
         ),
