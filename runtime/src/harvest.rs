@@ -39,7 +39,7 @@ pub trait Harvest: Send + Sync {
 
 /// How long the harvester asks in vain, and how soon an end must be expected for it to wait. The way through another thread takes
 /// about as long.
-const PATIENCE: Duration = Duration::from_micros(100);
+const PATIENCE: Duration = Duration::from_micros(50);
 
 static FIELDS: Mutex<Vec<(u64, Arc<dyn Harvest>)>> = Mutex::new(Vec::new());
 /// Changes whenever `FIELDS` does.

@@ -224,6 +224,7 @@ impl Harvest for Core {
     }
 
     fn hand_over(&self) {
+        self.asked_ns.store(0, Ordering::Relaxed);
         self.call_driver();
     }
 }
