@@ -24,7 +24,6 @@ use super::engine::Waiting;
 use super::expectation::Expectations;
 use super::flight::Flight;
 use super::shared::Shared;
-use crate::LaneId;
 
 /// What is on its way through one GPU.
 pub(super) struct Core {
@@ -85,14 +84,24 @@ impl Core {
         self.points.harvest(self.now_ns()).ended
     }
 
-    /// Asks where it is worth while: where a signal is set, or the time has come.
-    fn look(&self) -> usize {
+    /// Asks where it is worth while: where a signal is set, or the time has come. Goes on, once something has ended, until `enough`.
+    fn look(&self, enough: impl Fn() -> bool) -> usize {
         let now_ns = self.now_ns();
-        let is_worth_while = |(lane, next_ns): &(LaneId, u64)| {
-            *next_ns <= now_ns || self.shared.driver.is_signalled(self.shared.signal(*lane))
-        };
-        let lanes = self.expectations.lanes().filter(is_worth_while).map(|(lane, _)| lane.0);
-        self.points.harvest_of(lanes, now_ns).ended
+        let mut ended = 0;
+        for (lane, next_ns) in self.expectations.lanes() {
+            if next_ns <= now_ns || self.shared.driver.is_signalled(self.shared.signal(lane)) {
+                ended += self.points.harvest_of([lane.0], now_ns).ended;
+                if ended > 0 && enough() {
+                    break;
+                }
+            }
+        }
+        ended
+    }
+
+    /// The same on the driver thread. To wake a worker costs some microseconds; once one is awake, it looks itself.
+    fn look_for_workers(&self) -> usize {
+        self.look(|| self.expectations.is_any_left() || self.do_workers_ask())
     }
 
     /// Enqueues what was left to this thread.
@@ -165,13 +174,13 @@ impl Core {
                 } else if self.expectations.is_any_left() {
                     self.enqueue_left();
                     if !do_workers_ask {
-                        self.look();
+                        self.look_for_workers();
                     }
                 } else if do_workers_ask {
                     self.stand_by();
                 } else {
                     self.pause();
-                    self.look();
+                    self.look_for_workers();
                 }
             }
             self.asleep_until_ns.store(u64::MAX, Ordering::SeqCst);
@@ -196,7 +205,7 @@ impl Core {
             self.sleep((quiet - NAP_MIN / 2).min(NAP_MAX), false);
         }
         // Where there are few cores, a thread that spins takes one from the workers.
-        while !self.quiet_for().is_zero() && self.points.outstanding() > 0 && self.look() == 0 {
+        while !self.quiet_for().is_zero() && self.points.outstanding() > 0 && self.look_for_workers() == 0 {
             if self.cores > 4 {
                 std::hint::spin_loop();
             } else {
@@ -213,7 +222,7 @@ impl Harvest for Core {
 
     fn harvest(&self) -> usize {
         self.asked_ns.store(self.now_ns(), Ordering::Relaxed);
-        self.look()
+        self.look(|| false)
     }
 
     fn quiet_for(&self) -> Duration {
