@@ -28,6 +28,7 @@ export async function picture(perfetto, file, { select = false } = {}) {
   }, { from: at - span / 2, to: at + span / 2, select });
   if (select && batch >= 0)
     await page.evaluate(id => window.app.trace.selection.selectSqlEvent('slice', id, { scrollToSelection: false }), batch);
-  await page.waitForTimeout(2500); // Perfetto draws when it has what is visible; nothing tells when that is over
+  await page.evaluate(() => window.app.raf?.scheduleFullRedraw?.());
+  await page.waitForTimeout(8000); // Perfetto draws when it has what is visible; nothing tells when that is over
   await page.screenshot({ path: file });
 }

@@ -4,9 +4,9 @@
 //!
 //! CUDA's calls are safe from any thread as long as the context is bound to it. A lane's calls are made for whoever holds the lane by
 //! one thread at a time, so no two threads ever enqueue on the same stream: by the holder's, or, where much is on its way, by the
-//! device's own, because the driver's state then stays with one core (a graph is launched in 2–3 µs from one thread, in 6–10 µs from
-//! each of two, and a lock around the calls does not help). A thread binds the context before it enqueues (some 30 ns if it is
-//! bound already), because tasks move between workers and workers between GPUs. Models (ONNX Runtime) are called from a fixed
+//! device's own, because the driver's state then stays with one core: its calls take several times as long where threads alternate,
+//! also under a lock. A thread binds the context before it enqueues (some 30 ns if it is bound already), because tasks move
+//! between workers and workers between GPUs. Models (ONNX Runtime) are called from a fixed
 //! thread per lane: their libraries keep handles per thread. Looking at a signal, or asking whether an event is reached, needs no
 //! context, so every thread may.
 

@@ -1,7 +1,6 @@
 //! [`Replays`]: what a lane was asked for before, as graphs that are launched as one.
 //!
-//! A launch costs some microseconds of the driver's, however many kernels it is of; changing the arguments of one costs less than
-//! one. (`asynchrotron bench cuda`, part `calls`.)
+//! A launch costs some microseconds of the driver's, however many kernels it is of; to change the arguments of one costs less than one.
 //!
 //! ```text
 //!   a sequence of kernels:   NEW ──(1) first time──▶ KNOWN ──(2) again: made──▶ GRAPH ⟲ (3) what differs is changed, replayed
