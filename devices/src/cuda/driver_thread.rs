@@ -1,13 +1,13 @@
 //! [`Core`]: looking for ends, and the device's own thread, which also enqueues where there is much to enqueue.
 //!
 //! ```text
-//!                 nothing outstanding                  workers ask                      nobody else does
-//!    SLEEPING ◀──(4) for a while──── LINGERING ◀──(1)──▶ STANDING BY ◀──(3)──▶ ASKING: spin, yield, timed park
-//!        └────────(2) armed──────────────▶                 │  ▲
-//!                                                          ▼  │ (5) something is left to it
-//!                                                       ENQUEUEING
+//!   SLEEPING ──(1)──▶ LINGERING ◀──(2)──▶ STANDING BY ◀──(3)──▶ ASKING: spin, yield, timed nap
+//!      ▲                  │                    │ ▲                │ ▲
+//!      └──────(5)─────────┘                    ▼ │ (4)            ▼ │ (4)
+//!                                           ENQUEUEING         ENQUEUEING
 //!
-//!   the driver thread; (3) workers have asked in the last 50 µs, or have not
+//!   the driver thread: (1) something is armed   (2) something is outstanding, or nothing   (3) workers have asked in the last
+//!   50 µs, or have not   (4) something is left to it, or nothing   (5) nothing was outstanding for a while
 //! ```
 
 use std::num::NonZero;
