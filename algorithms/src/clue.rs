@@ -43,6 +43,8 @@ pub use clusterize::{clusterize, validate};
 pub use config::{ClueConfig, ClueError};
 #[cfg(feature = "cuda")]
 pub use cuda::DevicePoints;
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::largest_event;
 pub use density::compute_density;
 pub use nearest_higher::find_nearest_higher;
 pub use offload::{Clue, CluePoints, ClueRequest, ClueStep};

@@ -132,7 +132,7 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
             y: points.column(1),
             weight: points.column(2),
             events: work.upload(input.events.as_slice())?,
-            largest: largest(&input.events),
+            largest: largest_event(&input.events),
         };
         let bad = work.zeros(1)?;
         let result = self.enqueue_columns(&points, &bad, work)?;
@@ -150,7 +150,7 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
 }
 
 /// The points of the largest event.
-fn largest(events: &Offsets) -> usize {
+pub(crate) fn largest_event(events: &Offsets) -> usize {
     events.iter().map(|event| event.len()).max().unwrap_or(0)
 }
 

@@ -186,9 +186,11 @@ impl Gpu {
             return self.refuse(lane, job, &fault);
         }
         let mover = if self.engine.signals() { self.shared.mover() } else { None };
-        let start = match mover
-            .map_or_else(|| self.shared.take_event().map(Start::AtOnce), |mover| Ok(Start::Recording(mover)))
-        {
+        let start = match mover {
+            Some(mover) => Ok(Start::Recording(mover)),
+            None => self.shared.take_event().map(Start::AtOnce),
+        };
+        let start = match start {
             Ok(start) => start,
             Err(fault) => return self.refuse(lane, job, &fault),
         };

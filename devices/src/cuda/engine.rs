@@ -120,7 +120,6 @@ impl Engine {
                     harvest::armed();
                     return self.core.wake_driver();
                 }
-                flight.schedule.begin(*flight.lane);
                 if let Err(fault) = flight.enqueue() {
                     if fault.is_fatal() {
                         self.condemn(&fault);

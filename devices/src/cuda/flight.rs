@@ -96,7 +96,7 @@ impl Schedule {
     }
 
     /// It is under way now.
-    pub(super) fn begin(&mut self, lane: LaneId) {
+    fn begin(&mut self, lane: LaneId) {
         self.armed_ns = self.now_ns();
         self.ask_ns = self.expectations.next_ask_ns(self.place, self.armed_ns, self.armed_ns);
         self.check_ns = self.armed_ns + CHECK_EVERY_NS;
@@ -135,7 +135,7 @@ impl Flight {
         }
     }
 
-    /// Enqueues what was recorded, if it is not yet. A fault is the end of it: nothing is on the stream, or nothing ever ends there.
+    /// Enqueues what was recorded, if it is not yet: then it is under way. A fault is the end of it: nothing is on the stream, or nothing ever ends there.
     pub(super) fn enqueue(&mut self) -> Result<(), Fault> {
         let shared = &self.shared;
         let (driver, lane, stream) = (&*shared.driver, *self.lane, shared.streams[self.lane.0]);
@@ -148,6 +148,7 @@ impl Flight {
             }
             other => {
                 self.course = other;
+                self.schedule.begin(lane);
                 return Ok(());
             }
         };

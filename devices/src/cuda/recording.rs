@@ -52,7 +52,7 @@ impl Recording {
     }
 
     pub(super) fn call(&mut self, call: Call<'_>) {
-        self.end_moves(0);
+        self.end_moves();
         self.push_call(call.function, call.launch, call.arguments.iter().copied());
     }
 
@@ -84,7 +84,7 @@ impl Recording {
     /// Behind everything else: the word at this address is set.
     pub(super) fn signal(&mut self, signal: Pinned) {
         if !self.moves.can_signal() {
-            self.end_moves(0);
+            self.end_moves();
         }
         self.push_moves(signal.0 as u64);
     }
@@ -92,20 +92,20 @@ impl Recording {
     fn move_part(&mut self, to: u64, from: u64, bytes: usize) {
         let part = Part { to, from, bytes: bytes as u64 };
         if !self.moves.push(part) {
-            self.end_moves(0);
+            self.end_moves();
             self.moves.push(part);
         }
     }
 
     fn push_copy(&mut self, operation: Operation) {
-        self.end_moves(0);
+        self.end_moves();
         self.copies = true;
         self.operations.push(operation);
     }
 
-    fn end_moves(&mut self, signal: u64) {
+    fn end_moves(&mut self) {
         if !self.moves.is_empty() {
-            self.push_moves(signal);
+            self.push_moves(0);
         }
     }
 
@@ -138,7 +138,7 @@ impl Recording {
 
     /// Enqueues everything, one by one.
     pub(super) fn enqueue(&mut self, driver: &dyn Driver, stream: Stream) -> Result<(), Interrupted> {
-        self.end_moves(0);
+        self.end_moves();
         for (index, operation) in self.operations.iter().enumerate() {
             let enqueued = match *operation {
                 Operation::Call(function, launch, ref range) => driver

@@ -16,7 +16,7 @@ use asynchrotron_devices::{Columns, Offsets};
 
 use super::{Batch, Reconstructed, ReconstructedBatch, ReconstructionInput, ReconstructionStep};
 use crate::AssociationMap;
-use crate::clue::{ClueResult, DevicePoints, validate};
+use crate::clue::{ClueResult, DevicePoints, largest_event, validate};
 use crate::kernels::{CLUE, SCOUTING};
 use crate::scouting::{Candidates, Clustering, Clusters, Features, Scores, TauStep};
 
@@ -169,7 +169,7 @@ impl DeviceCandidates {
                 y: column(1).cast(),
                 weight: column(2).cast(),
                 events: sent.part(7 * n..7 * n + offsets),
-                largest: input.events.iter().map(|event| event.len()).max().unwrap_or(0),
+                largest: largest_event(&input.events),
             },
             z0: column(3).cast(),
             dxy: column(4).cast(),

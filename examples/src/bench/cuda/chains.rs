@@ -4,10 +4,7 @@
 //! one takes 20 times as long as reconstructing it (calorimeter), and reading one from Parquet, on one thread, as long as all
 //! algorithms together. `read_us` says what an event took to be read.
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use asynchrotron::prelude::*;
@@ -144,18 +141,14 @@ fn run_once<S: Source>(chain: &str, way: &Way, file: &Path, source: S) -> Result
 
 /// What the source holds, in its order.
 fn read_all<S: Source>(mut source: S) -> Result<Vec<S::Product>> {
-    let mut events = Vec::new();
-    loop {
-        // Sources of files are ready at once.
-        let mut next = pin!(source.next());
-        let Poll::Ready(read) = next.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-            bail!("a file is to be waited for");
-        };
-        match read? {
-            Some(read) => events.push(read.product?),
-            None => return Ok(events),
+    let executor = tokio::runtime::Builder::new_current_thread().build()?;
+    executor.block_on(async {
+        let mut events = Vec::new();
+        while let Some(read) = source.next().await? {
+            events.push(read.product?);
         }
-    }
+        Ok(events)
+    })
 }
 
 #[cfg(test)]

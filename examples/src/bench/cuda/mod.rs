@@ -22,10 +22,10 @@ mod columns;
 mod copies;
 mod faults;
 mod graph;
-mod jobs;
 #[cfg(feature = "onnx")]
 mod models;
 mod spin;
+mod start;
 mod verdict;
 mod waits;
 
@@ -48,7 +48,7 @@ const PARTS: &[(&str, Part)] = &[
     ("graph", graph::run),
     ("clue", clue::run),
     ("faults", faults::run),
-    ("start", jobs::start),
+    ("start", start::run),
     ("chains", chains::run),
     #[cfg(feature = "onnx")]
     ("models", models::run),

@@ -11,8 +11,8 @@ use super::super::machine::median;
 use super::{Gpu, round};
 
 const REPEATS: usize = 2;
-/// The first event.
-pub(super) fn start(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
+
+pub(super) fn run(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("asynchrotron-bench-{}", std::process::id()));
     let (cache, ahead) = (folder.join("cache"), folder.join("ahead"));
     let time = |cache: &Path, ahead: Option<&Path>| {
@@ -52,8 +52,8 @@ pub(super) fn start(_gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     Ok(())
 }
 
-/// Runs this program; what it printed.
-fn job(arguments: &[&str], cache: Option<&Path>, ahead: Option<&Path>) -> Result<String> {
+/// Runs this program.
+fn job(arguments: &[&str], cache: Option<&Path>, ahead: Option<&Path>) -> Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(arguments);
     if let Some(cache) = cache {
@@ -63,7 +63,7 @@ fn job(arguments: &[&str], cache: Option<&Path>, ahead: Option<&Path>) -> Result
         command.env("ASYNCHROTRON_KERNELS", ahead);
     }
     let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(text)
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{arguments:?}: {text}{errors}");
+    Ok(())
 }
