@@ -154,7 +154,12 @@ impl dyn Device + '_ {
             Err(input) => input,
         };
         tell(Alone::InLine);
-        match self.lanes().take().await {
+        // There is one most of the time, and then nothing is left to wait for.
+        let lane = match self.lanes().try_take() {
+            Some(lane) => Ok(lane),
+            None => self.lanes().take().await,
+        };
+        match lane {
             Ok(lane) => {
                 tell(Alone::OnLane(lane.0));
                 self.submit(lane, step.clone(), input).await

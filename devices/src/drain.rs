@@ -1,10 +1,10 @@
 //! [`Drain`]: the wait for everything that was submitted.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use asynchrotron_sync::{Completion, Lost, Signaller, completion};
+use asynchrotron_sync::{Completion, Headcount, Lost, Signaller, completion};
 
 /// Comes when nothing is submitted to a device; made by [`Device::drain`](crate::Device::drain).
 ///
@@ -25,33 +25,24 @@ impl Future for Drain {
     }
 }
 
-/// Counts what is submitted to a device. All waiting is the [`Completion`]'s.
+/// Counts what is submitted to a device.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    submitted: usize,
-    drains: Vec<Signaller<(), Lost>>,
+    submitted: Arc<Headcount<Signaller<(), Lost>>>,
 }
 
 impl Outstanding {
     /// Counts one submission until the guard is dropped.
     pub(crate) fn enter(&self) -> Entered {
-        lock(&self.state).submitted += 1;
-        Entered { state: self.state.clone() }
+        self.submitted.enter();
+        Entered { submitted: self.submitted.clone() }
     }
 
     pub(crate) fn drain(&self) -> Drain {
-        let mut state = lock(&self.state);
-        if state.submitted == 0 {
-            return Drain { idle: Completion::ready(Ok(())) };
-        }
-        state.drains.retain(|drain| !drain.is_abandoned());
+        self.submitted.retain(|drain| !drain.is_abandoned());
         let (signaller, idle) = completion();
-        state.drains.push(signaller);
+        // If there is nothing to wait for, it is dropped at once, which ends the wait.
+        drop(self.submitted.wait(signaller));
         Drain { idle }
     }
 }
@@ -59,22 +50,12 @@ impl Outstanding {
 /// One submission that has not ended.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    state: Arc<Mutex<State>>,
+    submitted: Arc<Headcount<Signaller<(), Lost>>>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let mut state = lock(&self.state);
-        state.submitted -= 1;
-        if state.submitted == 0 {
-            let drains = std::mem::take(&mut state.drains);
-            drop(state);
-            drop(drains); // wakes them, hence after unlocking
-        }
+        // Dropped signallers wake their drains.
+        drop(self.submitted.leave());
     }
-}
-
-// Nothing in here can leave the state half changed.
-fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -67,12 +67,18 @@ pub(crate) fn counted_nanoseconds(ticks: Ticks) -> u64 {
 
 /// Number of ticks in a length of time.
 pub(crate) fn ticks(duration: Duration) -> Ticks {
+    if simulated().is_some() { limited(duration) as Ticks } else { counted_ticks(duration) }
+}
+
+/// Longer than centuries is as good as for ever, and keeps products in their type.
+fn limited(duration: Duration) -> u128 {
+    duration.as_nanos().min(u128::from(u64::MAX))
+}
+
+/// Number of ticks of the cycle counter in a length of time.
+pub(crate) fn counted_ticks(duration: Duration) -> Ticks {
     const PROBE: Ticks = 1 << 40;
-    // Longer than centuries is as good as for ever, and keeps the product in its type.
-    let nanoseconds = duration.as_nanos().min(u128::from(u64::MAX));
-    if simulated().is_some() {
-        return nanoseconds as Ticks;
-    }
+    let nanoseconds = limited(duration);
     let probe = CLOCK.delta_as_nanos(0, PROBE);
     u64::try_from(nanoseconds * u128::from(PROBE) / u128::from(probe)).unwrap_or(Ticks::MAX)
 }

@@ -16,10 +16,11 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::lock::lock;
 
 /// Work elsewhere whose end is found by asking.
@@ -109,9 +110,10 @@ pub(crate) fn enter_thread(harvester: &Arc<Notify>) {
 /// The harvester: a task of the job, for as long as that runs.
 pub(crate) async fn run(armed: Arc<Notify>) {
     let mut known = (0, Vec::new());
+    let patience = clock::counted_ticks(PATIENCE);
     loop {
         armed.notified().await;
-        let mut found = Instant::now();
+        let mut found = clock::counter();
         loop {
             refresh(&mut known);
             let (mut outstanding, mut ended, mut quiet) = (0, 0, Duration::MAX);
@@ -121,12 +123,12 @@ pub(crate) async fn run(armed: Arc<Notify>) {
                 quiet = quiet.min(field.quiet_for());
             }
             if ended > 0 {
-                found = Instant::now();
+                found = clock::counter();
             }
             if outstanding == 0 {
                 break;
             }
-            if quiet > PATIENCE || found.elapsed() > PATIENCE {
+            if quiet > PATIENCE || clock::counter().saturating_sub(found) > patience {
                 known.1.iter().filter(|field| field.outstanding() > 0).for_each(|field| field.hand_over());
                 break;
             }

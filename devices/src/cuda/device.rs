@@ -9,7 +9,7 @@ use asynchrotron_sync::{Lane, LanePool, Point};
 
 use super::driver::Driver;
 use super::driver_thread::cores;
-use super::engine::{Engine, Retirement, Waiting};
+use super::engine::{Engine, Waiting};
 use super::flight::{Course, Flight, kind_of};
 use super::nvtx::Nvtx;
 use super::pool::PoolCounts;
@@ -82,7 +82,6 @@ pub struct CudaDevice {
 struct Gpu {
     shared: Arc<Shared>,
     engine: Engine,
-    retirement: Arc<Retirement>,
     hang_after: Duration,
 }
 
@@ -129,19 +128,14 @@ impl CudaDevice {
         let description = format!("{gpu}, {arch}, {gib:.0} GiB, driver {version}, {lanes} lanes{named}");
         let memory_bytes = Some(*memory_bytes);
         let name = format!("cuda:{ordinal}");
-        let shared = Shared::new(driver, lanes, config.waiting.sleeps(), nvtx)?;
         let threads = Threads::new("cuda", lanes, config.inline_below);
+        let shared = Shared::new(driver, threads.lanes().clone(), config.waiting.sleeps(), nvtx)?;
         let engine = Engine::new(&config, &shared, &name)
             .map_err(|error| Fault::new(super::Severity::Ordinary, format!("no driver thread: {error}")))?;
         Ok(Self {
             name,
             capability: Capability { description, lanes, memory_bytes, computes_on_host: true },
-            gpu: Arc::new(Gpu {
-                shared,
-                engine,
-                retirement: Arc::new(Retirement::new(threads.lanes().clone())),
-                hang_after: config.hang_after,
-            }),
+            gpu: Arc::new(Gpu { shared, engine, hang_after: config.hang_after }),
             threads,
             enqueuers: Drivers::new("cuda enqueueing", lanes),
             clock: Clock::real(),
@@ -174,7 +168,7 @@ impl CudaDevice {
 
     /// Why it is not used any more; `None` if it is.
     pub fn retired(&self) -> Option<&Fault> {
-        self.gpu.retirement.why()
+        self.gpu.shared.retirement.why()
     }
 }
 
@@ -218,7 +212,6 @@ impl Gpu {
         };
         let flight = Flight {
             shared: self.shared.clone(),
-            retirement: self.retirement.clone(),
             verdict: fault.as_ref().map(kind_of),
             schedule: self.engine.schedule(&job, self.hang_after),
             job: Some(job),
@@ -243,7 +236,7 @@ impl Gpu {
     /// A GPU that has failed for good is not used any more, and what is on it ends.
     fn heed(&self, fault: &Fault) {
         if fault.is_fatal() {
-            self.retirement.retire(fault);
+            self.shared.retirement.retire(fault);
             self.engine.condemn(fault);
         }
     }
@@ -281,7 +274,7 @@ impl Device for CudaDevice {
             drop(lane);
             return job.fail(DeviceErrorKind::Refused("the lane belongs to another device".into()));
         }
-        if let Some(fault) = self.gpu.retirement.why() {
+        if let Some(fault) = self.gpu.shared.retirement.why() {
             let fault = fault.clone();
             return self.gpu.refuse(lane, job, &fault);
         }

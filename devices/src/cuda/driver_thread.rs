@@ -14,23 +14,20 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use asynchrotron::harvest::Harvest;
 use asynchrotron_sync::{Drive, Points};
 
 use super::CudaConfig;
 use super::engine::Waiting;
-use super::expectation::Expectations;
 use super::flight::Flight;
 use super::shared::Shared;
 
 /// What is on its way through one GPU.
 pub(super) struct Core {
     pub(super) points: Points<Flight>,
-    shared: Arc<Shared>,
-    pub(super) origin: Instant,
-    pub(super) expectations: Arc<Expectations>,
+    pub(super) shared: Arc<Shared>,
     /// Until when the driver thread sleeps, if nobody calls; 0 if it does not.
     asleep_until_ns: AtomicU64,
     asked_by_workers: bool,
@@ -61,11 +58,8 @@ const STAND_BY_FOR: Duration = Duration::from_micros(100);
 
 impl Core {
     pub(super) fn new(config: &CudaConfig, shared: &Arc<Shared>) -> Self {
-        let lanes = shared.streams.len();
         Self {
-            points: Points::new(lanes),
-            origin: Instant::now(),
-            expectations: Arc::new(Expectations::new(lanes)),
+            points: Points::new(shared.streams.len()),
             shared: shared.clone(),
             asleep_until_ns: AtomicU64::new(u64::MAX),
             asked_by_workers: config.waiting == Waiting::Ask,
@@ -75,20 +69,16 @@ impl Core {
         }
     }
 
-    pub(super) fn now_ns(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
-    }
-
     /// Asks whatever is on its way.
     fn ask(&self) -> usize {
-        self.points.harvest(self.now_ns()).ended
+        self.points.harvest(self.shared.now_ns()).ended
     }
 
     /// Asks where it is worth while: where a signal is set, or the time has come. Goes on, once something has ended, until `enough`.
     fn look(&self, enough: impl Fn() -> bool) -> usize {
-        let now_ns = self.now_ns();
+        let now_ns = self.shared.now_ns();
         let mut ended = 0;
-        for (lane, next_ns) in self.expectations.lanes() {
+        for (lane, next_ns) in self.shared.expectations.lanes() {
             if next_ns <= now_ns || self.shared.driver.is_signalled(self.shared.signal(lane)) {
                 ended += self.points.harvest_of([lane.0], now_ns).ended;
                 if ended > 0 && enough() {
@@ -101,12 +91,12 @@ impl Core {
 
     /// The same on the driver thread. To wake a worker costs some microseconds; once one is awake, it looks itself.
     fn look_for_workers(&self) -> usize {
-        self.look(|| self.expectations.is_any_left() || self.do_workers_ask())
+        self.look(|| self.shared.expectations.is_any_left() || self.do_workers_ask())
     }
 
     /// Enqueues what was left to this thread.
     fn enqueue_left(&self) {
-        self.points.harvest_of(self.expectations.left(), self.now_ns());
+        self.points.harvest_of(self.shared.expectations.left(), self.shared.now_ns());
     }
 
     /// Whether enqueueing is the driver thread's: much is outstanding, or something, and that thread is at it. The driver's own state
@@ -120,7 +110,7 @@ impl Core {
 
     /// Hands over to the driver thread: nobody else asks until it is too late for the next end. Waking it costs some microseconds.
     pub(super) fn call_driver(&self) {
-        if self.asleep_until_ns.load(Ordering::Relaxed) > self.expectations.soonest_ns() {
+        if self.asleep_until_ns.load(Ordering::Relaxed) > self.shared.expectations.soonest_ns() {
             self.points.call();
         }
     }
@@ -134,15 +124,15 @@ impl Core {
 
     fn do_workers_ask(&self) -> bool {
         let asked_ns = self.asked_ns.load(Ordering::Relaxed);
-        asked_ns != 0 && self.now_ns() < asked_ns + WORKERS_ASK_FOR.as_nanos() as u64
+        asked_ns != 0 && self.shared.now_ns() < asked_ns + WORKERS_ASK_FOR.as_nanos() as u64
     }
 
     /// The driver thread sleeps, or until somebody calls.
     fn sleep(&self, at_most: Duration, rest: bool) {
-        let until_ns = self.now_ns() + at_most.as_nanos() as u64;
+        let until_ns = self.shared.now_ns() + at_most.as_nanos() as u64;
         // Before it looks whether something was left to it; whoever leaves something looks after that.
         self.asleep_until_ns.store(until_ns, Ordering::SeqCst);
-        if self.expectations.is_any_left() {
+        if self.shared.expectations.is_any_left() {
             // It stays awake.
         } else if rest {
             self.points.rest(at_most);
@@ -171,7 +161,7 @@ impl Core {
                 if !self.asked_by_workers {
                     self.ask();
                     self.points.park(Duration::from_millis(1));
-                } else if self.expectations.is_any_left() {
+                } else if self.shared.expectations.is_any_left() {
                     self.enqueue_left();
                     if !do_workers_ask {
                         self.look_for_workers();
@@ -189,9 +179,9 @@ impl Core {
 
     /// Workers ask; they call when they are about to sleep. Something may be left to this thread at any time.
     fn stand_by(&self) {
-        let begin_ns = self.now_ns();
-        while !self.expectations.is_any_left() && self.do_workers_ask() {
-            if !self.is_left_to_driver() || self.now_ns() > begin_ns + STAND_BY_FOR.as_nanos() as u64 {
+        let begin_ns = self.shared.now_ns();
+        while !self.shared.expectations.is_any_left() && self.do_workers_ask() {
+            if !self.is_left_to_driver() || self.shared.now_ns() > begin_ns + STAND_BY_FOR.as_nanos() as u64 {
                 return self.sleep(LOOK_EVERY, false);
             }
             std::hint::spin_loop();
@@ -221,15 +211,15 @@ impl Harvest for Core {
     }
 
     fn harvest(&self) -> usize {
-        self.asked_ns.store(self.now_ns(), Ordering::Relaxed);
+        self.asked_ns.store(self.shared.now_ns(), Ordering::Relaxed);
         self.look(|| false)
     }
 
     fn quiet_for(&self) -> Duration {
-        if self.expectations.is_any_left() {
+        if self.shared.expectations.is_any_left() {
             return Duration::ZERO;
         }
-        Duration::from_nanos(self.expectations.soonest_ns().saturating_sub(self.now_ns()))
+        Duration::from_nanos(self.shared.expectations.soonest_ns().saturating_sub(self.shared.now_ns()))
     }
 
     fn hand_over(&self) {

@@ -101,7 +101,7 @@ impl Engine {
 
     /// When a submission that is enqueued now is to be asked for.
     pub(super) fn schedule(&self, job: &Job, hang_after: Duration) -> Schedule {
-        Schedule::new(&self.core.expectations, self.core.origin, job, hang_after)
+        Schedule::new(&self.core.shared, job, hang_after)
     }
 
     /// Whether signals are looked at.
@@ -142,7 +142,7 @@ impl Engine {
                 let then = move || {
                     called_back.store(true, Ordering::Release);
                     IN_CALLBACK.set(true);
-                    core.points.harvest(core.now_ns());
+                    core.points.harvest(core.shared.now_ns());
                     IN_CALLBACK.set(false);
                 };
                 // If it cannot be called back, the watchdog finds out.

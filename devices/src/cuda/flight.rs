@@ -4,14 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use asynchrotron::time::Hold;
 use asynchrotron_sync::{Lane, Point};
 
 use super::driver::{CudaEvent, Pinned};
-use super::engine::{Retirement, is_called_back};
-use super::expectation::Expectations;
+use super::engine::is_called_back;
 use super::memory::Landed;
 use super::recording::{Interrupted, Recording};
 use super::shared::Shared;
@@ -23,7 +22,6 @@ use crate::{DeviceErrorKind, Job, LaneId, table};
 /// A submission on its way through a GPU. Owns all that the GPU may still read or write.
 pub(super) struct Flight {
     pub(super) shared: Arc<Shared>,
-    pub(super) retirement: Arc<Retirement>,
     pub(super) course: Course,
     /// What the waiter is told, if enqueueing failed half way.
     pub(super) verdict: Option<DeviceErrorKind>,
@@ -58,8 +56,6 @@ pub(super) enum Course {
 
 /// When a flight is asked for, in the engine's time.
 pub(super) struct Schedule {
-    expectations: Arc<Expectations>,
-    origin: Instant,
     place: usize,
     armed_ns: u64,
     ask_ns: u64,
@@ -75,17 +71,10 @@ pub(super) struct Schedule {
 const CHECK_EVERY_NS: u64 = 1_000_000;
 
 impl Schedule {
-    pub(super) fn new(
-        expectations: &Arc<Expectations>,
-        origin: Instant,
-        job: &Job,
-        hang_after: Duration,
-    ) -> Self {
+    pub(super) fn new(shared: &Shared, job: &Job, hang_after: Duration) -> Self {
         let place = table::place(job.step(), job.rows());
-        let armed_ns = origin.elapsed().as_nanos() as u64;
+        let armed_ns = shared.now_ns();
         Self {
-            expectations: expectations.clone(),
-            origin,
             place,
             armed_ns,
             ask_ns: armed_ns,
@@ -96,28 +85,24 @@ impl Schedule {
     }
 
     /// It is under way now.
-    fn begin(&mut self, lane: LaneId) {
-        self.armed_ns = self.now_ns();
-        self.ask_ns = self.expectations.next_ask_ns(self.place, self.armed_ns, self.armed_ns);
+    fn begin(&mut self, shared: &Shared, lane: LaneId) {
+        self.armed_ns = shared.now_ns();
+        self.ask_ns = shared.expectations.next_ask_ns(self.place, self.armed_ns, self.armed_ns);
         self.check_ns = self.armed_ns + CHECK_EVERY_NS;
-        self.expect(lane);
+        self.expect(shared, lane);
     }
 
     /// It was asked for in vain.
-    fn postpone(&mut self, lane: LaneId, now_ns: u64) {
+    fn postpone(&mut self, shared: &Shared, lane: LaneId, now_ns: u64) {
         if now_ns >= self.ask_ns {
             self.in_vain = true;
-            self.ask_ns = self.expectations.next_ask_ns(self.place, self.armed_ns, now_ns);
+            self.ask_ns = shared.expectations.next_ask_ns(self.place, self.armed_ns, now_ns);
         }
-        self.expect(lane);
+        self.expect(shared, lane);
     }
 
-    fn expect(&self, lane: LaneId) {
-        self.expectations.expect(lane, self.ask_ns.min(self.check_ns));
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
+    fn expect(&self, shared: &Shared, lane: LaneId) {
+        shared.expectations.expect(lane, self.ask_ns.min(self.check_ns));
     }
 }
 
@@ -131,7 +116,7 @@ impl Flight {
     pub(super) fn leave(&mut self) {
         if let Course::Recorded(recording) = &mut self.course {
             self.course = Course::Left(std::mem::take(recording));
-            self.schedule.expectations.leave(*self.lane);
+            self.shared.expectations.leave(*self.lane);
         }
     }
 
@@ -143,12 +128,12 @@ impl Flight {
         let recording = match std::mem::replace(&mut self.course, Course::Signals(signal)) {
             Course::Recorded(recording) => recording,
             Course::Left(recording) => {
-                self.schedule.expectations.take(lane);
+                shared.expectations.take(lane);
                 recording
             }
             other => {
                 self.course = other;
-                self.schedule.begin(lane);
+                self.schedule.begin(shared, lane);
                 return Ok(());
             }
         };
@@ -164,7 +149,7 @@ impl Flight {
             driver.record(event, stream)?;
             self.verdict = Some(kind_of(&fault));
         }
-        self.schedule.begin(lane);
+        self.schedule.begin(shared, lane);
         Ok(())
     }
 }
@@ -184,15 +169,15 @@ impl Point for Flight {
         if let Course::Recorded(_) | Course::Left(_) = self.course {
             return self.enqueue().map_or_else(|fault| Poll::Ready(Err(fault)), |()| Poll::Pending);
         }
-        let (driver, schedule) = (&self.shared.driver, &mut self.schedule);
-        let now_ns = schedule.now_ns();
+        let (shared, schedule) = (&*self.shared, &mut self.schedule);
+        let (driver, now_ns) = (&shared.driver, shared.now_ns());
         let reached = match self.course {
             // Looking costs little, so it need not be worth while.
             Course::Signals(signal) if driver.is_signalled(signal) => Ok(true),
             Course::Signals(_) if now_ns < schedule.check_ns => Ok(false),
             Course::Signals(_) => {
                 schedule.check_ns = now_ns + CHECK_EVERY_NS;
-                driver.is_idle(self.shared.streams[self.lane.0])
+                driver.is_idle(shared.streams[self.lane.0])
             }
             Course::Event(_) if now_ns < schedule.ask_ns.min(schedule.check_ns) => Ok(false),
             Course::Event(event) => {
@@ -203,12 +188,13 @@ impl Point for Flight {
         };
         match reached {
             Ok(true) => {
-                let took_ns = now_ns - schedule.armed_ns;
-                schedule.expectations.learn(schedule.place, took_ns, schedule.in_vain);
+                // Clocks of two cores may differ a little.
+                let took_ns = now_ns.saturating_sub(schedule.armed_ns);
+                shared.expectations.learn(schedule.place, took_ns, schedule.in_vain);
                 Poll::Ready(Ok(()))
             }
             Ok(false) => {
-                schedule.postpone(*self.lane, now_ns);
+                schedule.postpone(shared, *self.lane, now_ns);
                 Poll::Pending
             }
             Err(fault) => Poll::Ready(Err(fault)),
@@ -216,11 +202,11 @@ impl Point for Flight {
     }
 
     fn end(self, result: Result<(), Fault>) {
-        let Self { shared, retirement, course, verdict, job, held, lane, schedule, entered, hold, .. } = self;
+        let Self { shared, course, verdict, job, held, lane, entered, hold, .. } = self;
         // The lane's next submission finds nothing of this one.
-        schedule.expectations.forget(*lane);
+        shared.expectations.forget(*lane);
         match course {
-            Course::Left(_) => schedule.expectations.take(*lane),
+            Course::Left(_) => shared.expectations.take(*lane),
             Course::Signals(signal) => shared.driver.reset_signal(signal),
             Course::Recorded(_) | Course::Event(_) => {}
         }
@@ -228,7 +214,7 @@ impl Point for Flight {
             Ok(()) => verdict,
             Err(fault) => {
                 if fault.is_fatal() {
-                    retirement.retire(fault);
+                    shared.retirement.retire(fault);
                 }
                 Some(kind_of(fault))
             }
@@ -262,7 +248,7 @@ impl Point for Flight {
 
     fn overdue(&mut self) {
         let text = format!("the GPU has not come to the end of it in {:?}", self.hang_after);
-        self.retirement.retire(&Fault::new(Severity::Fatal, text.as_str()));
+        self.shared.retirement.retire(&Fault::new(Severity::Fatal, text.as_str()));
         if let Some(job) = self.job.take() {
             let _ = catch_unwind(AssertUnwindSafe(|| job.fail(DeviceErrorKind::Failed(text.into()))));
         }

@@ -58,6 +58,34 @@ pub struct Kernel {
     pub(super) function: Function,
 }
 
+/// The kernels that a lane has launched. They are looked up for each launch, so by address: a few comparisons, instead of the names'
+/// hashes under a lock that all lanes have in common.
+#[derive(Debug, Default)]
+pub(super) struct LaneKernels {
+    /// As many as there are places in the program that ask for one.
+    known: Vec<(&'static KernelSource, &'static str, Kernel)>,
+}
+
+impl LaneKernels {
+    /// The kernel; `find` says which it is at the first call.
+    pub(super) fn get(
+        &mut self,
+        source: &'static KernelSource,
+        name: &'static str,
+        find: impl FnOnce() -> Result<Kernel, KernelError>,
+    ) -> Result<Kernel, KernelError> {
+        let is_it = |(of, called, _): &&(&'static KernelSource, &'static str, Kernel)| {
+            std::ptr::eq(*of, source) && std::ptr::eq(*called, name)
+        };
+        if let Some((.., kernel)) = self.known.iter().find(is_it) {
+            return Ok(*kernel);
+        }
+        let kernel = find()?;
+        self.known.push((source, name, kernel));
+        Ok(kernel)
+    }
+}
+
 /// The device code that one GPU has loaded.
 pub(super) struct Kernels {
     driver: Arc<dyn Driver>,
@@ -173,6 +201,19 @@ mod tests {
         let image = driver.compile(&SOURCE, false).unwrap();
         assert!(image.file.is_some() && driver.load(&image.code).is_err());
         kernels.get(&SOURCE, "run").unwrap();
+    }
+
+    #[test]
+    fn a_lane_asks_once_for_a_kernel_and_again_for_one_that_was_not_to_be_had() {
+        static OTHER: KernelSource = KernelSource { name: "other.cu", source: "", options: &[] };
+        let mut lane = LaneKernels::default();
+        let kernel = |function| Kernel { function: Function(function) };
+        let failed = || Err(fails(&SOURCE, Fault::new(Severity::OutOfMemory, "later")));
+        assert!(lane.get(&SOURCE, "run", failed).is_err());
+        assert_eq!(lane.get(&SOURCE, "run", || Ok(kernel(1))).unwrap().function, Function(1));
+        assert_eq!(lane.get(&SOURCE, "stop", || Ok(kernel(2))).unwrap().function, Function(2));
+        assert_eq!(lane.get(&OTHER, "run", || Ok(kernel(3))).unwrap().function, Function(3));
+        assert_eq!(lane.get(&SOURCE, "run", || unreachable!()).unwrap().function, Function(1));
     }
 
     #[test]

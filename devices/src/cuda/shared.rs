@@ -2,13 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::Fault;
+use asynchrotron_sync::LanePool;
+
 use super::driver::{CudaEvent, Driver, Function, Pinned, Stream};
-use super::kernel::Kernels;
+use super::engine::Retirement;
+use super::expectation::Expectations;
+use super::kernel::{Kernels, LaneKernels};
 use super::mover;
 use super::nvtx::Nvtx;
 use super::pool::{Place, Pool};
 use super::replays::Replays;
+use super::{Fault, Kernel, KernelError, KernelSource};
 use crate::LaneId;
 
 /// Side by side, so that a look at all of them is one at few cache lines.
@@ -28,10 +32,16 @@ pub(super) struct Shared {
     pub(super) streams: Box<[Stream]>,
     /// By lane. Whoever holds the lane locks it, so nobody ever waits.
     replays: Box<[Mutex<Replays>]>,
+    /// The same.
+    lane_kernels: Box<[Mutex<LaneKernels>]>,
     /// One word for each lane.
     signals: Pinned,
     /// The device's own kernel; `None` inside if it cannot be had.
     mover: OnceLock<Option<Function>>,
+    pub(super) expectations: Expectations,
+    pub(super) retirement: Retirement,
+    /// When the engine's time begins.
+    origin: quanta::Instant,
     /// If submissions are to be named.
     pub(super) nvtx: Option<Nvtx>,
 }
@@ -39,16 +49,17 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         driver: Arc<dyn Driver>,
-        lanes: usize,
+        lanes: LanePool<LaneId>,
         events_sleep: bool,
         nvtx: Option<Nvtx>,
     ) -> Result<Arc<Self>, Fault> {
         driver.bind()?;
-        let streams = (0..lanes.max(1)).map(|_| driver.create_stream()).collect::<Result<Box<[_]>, _>>()?;
+        let streams = (0..lanes.len()).map(|_| driver.create_stream()).collect::<Result<Box<[_]>, _>>()?;
         let signals = driver.pin(streams.len() * SIGNAL_STRIDE)?;
         (0..streams.len()).for_each(|lane| driver.reset_signal(Pinned(signals.0 + lane * SIGNAL_STRIDE)));
         Ok(Arc::new(Self {
             signals,
+            lane_kernels: streams.iter().map(|_| Mutex::default()).collect(),
             replays: streams.iter().map(|_| Mutex::default()).collect(),
             mover: OnceLock::new(),
             kernels: Kernels::new(driver.clone()),
@@ -56,15 +67,34 @@ impl Shared {
             pinned: Pool::new(driver.clone(), Place::Host),
             events: Mutex::default(),
             events_sleep,
+            expectations: Expectations::new(streams.len()),
+            retirement: Retirement::new(lanes),
+            origin: quanta::Instant::now(),
             streams,
             nvtx,
             driver,
         }))
     }
 
+    /// The engine's time. By the cycle counter: it is asked for several times for each submission.
+    pub(super) fn now_ns(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+
     /// The sequences of kernels that a lane was asked for.
     pub(super) fn replays(&self, lane: LaneId) -> MutexGuard<'_, Replays> {
         self.replays[lane.0].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A kernel for a lane; compiled and loaded at the first call. The driver's context must be bound.
+    pub(super) fn kernel(
+        &self,
+        lane: LaneId,
+        source: &'static KernelSource,
+        name: &'static str,
+    ) -> Result<Kernel, KernelError> {
+        let mut known = self.lane_kernels[lane.0].lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(source, name, || self.kernels.get(source, name))
     }
 
     /// The word that is set when everything that was submitted to a lane has ended.

@@ -209,7 +209,7 @@ impl<'a> Work<'a> {
     /// # Errors
     /// [`KernelError`]: with the compiler's log, if that is what it was.
     pub fn kernel(&self, source: &'static KernelSource, name: &'static str) -> Result<Kernel, KernelError> {
-        self.shared.kernels.get(source, name)
+        self.shared.kernel(self.lane, source, name)
     }
 
     /// Memory of the GPU with whatever is in it.

@@ -63,6 +63,12 @@ pub enum Fault {
     GateRelaxedTake,
     /// Who was woken and leaves without the thing does not wake the next.
     GateForgetsLeaver,
+    /// Who waits looks at the count before taking the lock.
+    HeadcountLooksEarly,
+    /// Who brought the count to 0 does not look whether somebody has entered since.
+    HeadcountTellsBlindly,
+    /// The count goes down with a relaxed ordering.
+    HeadcountRelaxedLeave,
     /// The turn moves on, but the waiter of the next ticket is not told.
     TurnstileSkipsWake,
     /// A waiter registers without looking at the next ticket again.

@@ -15,6 +15,7 @@
 //! | [`Turnstile`] | one task per ticket | its turn, in ticket order |
 //! | [`Alarms`] | any number of tasks, one thread | a time |
 //! | [`Points`] | one driver thread | work on streams whose end has to be asked for |
+//! | [`Headcount`] | any number of tasks | nobody to be inside |
 //! | [`Pace`] | simulated time | work that others do outside of it |
 //!
 //! # Promises that hold for all of them
@@ -38,6 +39,7 @@ mod completion;
 mod exclusive;
 mod facade;
 mod gate;
+mod headcount;
 mod lane_pool;
 mod pace;
 mod points;
@@ -52,6 +54,7 @@ pub use alarms::{Alarm, Alarms, Watch};
 pub use batch_queue::{Batch, BatchQueue, PokedFuture, Pushed, Taken, Ticket, View};
 pub use completion::{Completion, Lost, Signaller, completion};
 pub use gate::{Gate, Held, TakeThing};
+pub use headcount::Headcount;
 pub use lane_pool::{Closed, Lane, LanePool, Take};
 pub use pace::{Hold, Pace};
 pub use points::{Drive, Harvested, Point, Points};
