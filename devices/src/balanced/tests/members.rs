@@ -162,12 +162,11 @@ fn a_gpu_without_a_lane_is_not_waited_for() {
 
 #[test]
 fn what_a_member_without_a_lane_has_to_do_says_nothing_about_the_others() {
-    let all = Setup::new(&[1, 3, 2]);
-    let busy = all.submit_lying(Some(1), 9);
-    let kept = [0, 2].map(|gpu| all.submit_lying(Some(gpu), 1));
-    all.members[2].retire();
-    // The others have less to do, and can take nothing.
-    let beside_its_input = all.submit_lying(Some(1), 1);
-    assert_eq!(on_members(&all), [vec![1], vec![9, 1], vec![]]);
-    drop((busy, kept, beside_its_input));
+    let all = Setup::new(&[2, 1, 2, 1]);
+    let kept = [(0, 9), (1, 1), (2, 9), (3, 1)].map(|(gpu, rows)| all.submit_lying(Some(gpu), rows));
+    all.members[3].retire();
+    // Two have less to do, and can take nothing.
+    let beside_its_input = all.submit_lying(Some(2), 1);
+    assert_eq!(on_members(&all), [vec![9], vec![1], vec![9, 1], vec![]]);
+    drop((kept, beside_its_input));
 }
