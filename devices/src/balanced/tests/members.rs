@@ -133,6 +133,12 @@ fn a_submission_goes_where_its_input_lies() {
 }
 
 #[test]
+fn two_steps_in_a_row_go_where_the_first_ones_input_lies() {
+    let fused = crate::Fused::new(Rows { on: Some(1) }, Rows { on: Some(0) }, |rows| rows);
+    assert_eq!(fused.lies_on(&7), Some(1));
+}
+
+#[test]
 fn a_gpu_with_too_much_more_to_do_is_not_waited_for() {
     let all = Setup::new(&[4, 4]);
     // As many rows more as its own are not too much, one more is.
