@@ -1,10 +1,15 @@
 //! [`Balanced`]: several devices as one, with another in reserve.
 //!
 //! ```text
-//!                                     ┌─▶ the member with the least outstanding rows
-//!   submit ──▶ a lane of all ─────────┤
+//!                                     ┌─▶ the GPU on which the input lies, unless it has much more to do
+//!   submit ──▶ a lane of all ─────────┼─▶ the member with the least outstanding rows
 //!                                     └─▶ none has a lane left: the reserve
 //! ```
+//!
+//! An input that [lies on a GPU](crate::Step::lies_on) goes there while that member has a free lane and no more outstanding rows than
+//! the least busy one has plus the input's own. Elsewhere it is copied first, which costs less than the step itself; so with more than
+//! one such step before it, it would wait longer than the copy takes, for a GPU with much to do beside one with little. The least busy
+//! one is that of those with a free lane: one that has retired has nothing to do, and takes nothing.
 //!
 //! As many submissions are out as the members have lanes together, so a member with a lane is found at once. A member that retires
 //! takes its lanes with it: what was on it fails with [`LaneLost`](crate::DeviceErrorKind::LaneLost), which a batcher answers by
@@ -32,6 +37,9 @@ use crate::host::lanes_or_cores;
 use crate::{Capability, Device, DeviceErrorKind, DeviceKind, Drain, Inline, Job, LaneId};
 
 /// Several devices as one, with another in reserve.
+///
+/// A submission goes to the GPU on which its input [lies](crate::Step::lies_on), unless that has no free lane, or much more to do than
+/// the least busy member with one; then, and where the input lies on the host, that one takes it.
 pub struct Balanced {
     name: String,
     capability: Capability,
@@ -58,6 +66,7 @@ impl Balanced {
                 description,
                 lanes,
                 memory_bytes: members.iter().map(memory).sum(),
+                gpu: None,
                 computes_on_host: true,
             },
             core: Arc::new(Core {
@@ -133,7 +142,10 @@ impl Device for Balanced {
         let submission = Submission { lane, job, entered: self.outstanding.enter() };
         match &self.core.spill {
             Some(spill) => spill.submit(&self.core, submission),
-            None => self.core.send(submission, self.core.place().unwrap_or(To::Reserve), None),
+            None => {
+                let to = self.core.place(&submission.job).unwrap_or(To::Reserve);
+                self.core.send(submission, to, None);
+            }
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Capability {
     pub lanes: usize,
     /// The memory of its own, in bytes; `None` if it shares the host's.
     pub memory_bytes: Option<u64>,
+    /// Its number among the GPUs, if it is one.
+    pub gpu: Option<usize>,
     /// Whether it runs the steps' bodies for the host, and so every step there is.
     pub computes_on_host: bool,
 }

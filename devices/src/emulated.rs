@@ -154,6 +154,7 @@ impl EmulatedDevice {
                 ),
                 lanes,
                 memory_bytes: config.memory_bytes,
+                gpu: None,
                 computes_on_host: true,
             },
             lanes: LanePool::new((0..lanes).map(LaneId)),

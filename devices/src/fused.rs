@@ -74,6 +74,10 @@ where
         self.first.bytes(input)
     }
 
+    fn lies_on(&self, input: &A::Input) -> Option<usize> {
+        self.first.lies_on(input)
+    }
+
     fn may_block(&self) -> bool {
         self.first.may_block() || self.second.may_block()
     }

@@ -59,6 +59,7 @@ impl HostDevice {
                 ),
                 lanes,
                 memory_bytes: None,
+                gpu: None,
                 computes_on_host: true,
             },
             threads: Threads::new("host", lanes, config.inline_below),

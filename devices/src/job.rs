@@ -68,13 +68,14 @@ impl Job {
         input: S::Input,
     ) -> (Self, Completion<S::Output, DeviceError>) {
         let (signaller, completion) = completion();
-        let (rows, bytes) = (step.rows(&input), step.bytes(&input));
+        let (rows, bytes, lies_on) = (step.rows(&input), step.bytes(&input), step.lies_on(&input));
         let stage = Stage::Queued(input);
         let inner = Box::new(TypedJob {
             device: device.into(),
             step,
             rows,
             bytes,
+            lies_on,
             stage,
             attached: None,
             signaller: Some(signaller),
@@ -95,6 +96,11 @@ impl Job {
     /// The bytes of the input that cross to a device with a memory of its own.
     pub fn bytes(&self) -> usize {
         self.inner.bytes()
+    }
+
+    /// The number of the GPU on which the input [lies](Step::lies_on).
+    pub fn lies_on(&self) -> Option<usize> {
+        self.inner.lies_on()
     }
 
     /// Whether the step's body for the host [may wait](Step::may_block) for something other than the processor.
@@ -172,6 +178,7 @@ trait AnyJob: Send {
     fn step(&self) -> &str;
     fn rows(&self) -> usize;
     fn bytes(&self) -> usize;
+    fn lies_on(&self) -> Option<usize>;
     fn may_block(&self) -> bool;
     fn is_abandoned(&self) -> bool;
     fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()>;
@@ -202,6 +209,7 @@ struct TypedJob<S: Step> {
     step: Arc<S>,
     rows: usize,
     bytes: usize,
+    lies_on: Option<usize>,
     stage: Stage<S>,
     attached: Option<Box<dyn Attached>>,
     /// `None` once completed.
@@ -219,6 +227,10 @@ impl<S: Step> AnyJob for TypedJob<S> {
 
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn lies_on(&self) -> Option<usize> {
+        self.lies_on
     }
 
     fn may_block(&self) -> bool {

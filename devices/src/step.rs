@@ -48,6 +48,12 @@ pub trait Step: Send + Sync + 'static {
         0
     }
 
+    /// The number of the GPU on which the input lies; `None`, the default: on the host, or on several. Where several GPUs can take
+    /// it, that one is preferred. What lies on another the body for GPUs has to fetch (`Work::fetch`, feature `cuda`).
+    fn lies_on(&self, _input: &Self::Input) -> Option<usize> {
+        None
+    }
+
     /// Whether the body on the host may wait for something other than the processor (a file, a lock, another thread).
     /// Such a step never runs on a worker, however short it usually is. `false` by default.
     fn may_block(&self) -> bool {

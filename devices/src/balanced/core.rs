@@ -24,6 +24,18 @@ pub(super) struct Member {
     pub(super) rows: Arc<AtomicUsize>,
 }
 
+impl Member {
+    fn has_free_lane(&self) -> bool {
+        let lanes = self.device.lanes();
+        !lanes.is_closed() && lanes.available() > 0
+    }
+}
+
+/// What a job adds to the outstanding rows. One without any takes a lane as well.
+fn weight(job: &Job) -> usize {
+    job.rows().max(1)
+}
+
 /// A job with all that it holds here.
 pub(super) struct Submission {
     pub(super) lane: Lane<LaneId>,
@@ -70,17 +82,32 @@ impl Attached for Place {
 }
 
 impl Core {
-    /// A lane of the member that has the least to do.
-    pub(super) fn place(&self) -> Option<To<'_>> {
-        let mut members: Vec<&Member> = self.members.iter().collect();
-        members.sort_by_key(|member| member.rows.load(Relaxed));
-        members.into_iter().find_map(|member| Some(To::Member(member, member.device.lanes().try_take()?)))
+    /// A lane of the member that should take the job: see the [module](super) for which that is.
+    pub(super) fn place(&self, job: &Job) -> Option<To<'_>> {
+        loop {
+            let member = self.best_for(job)?;
+            // Else somebody was quicker, or it has just retired: what it has now is another matter.
+            if let Some(lane) = member.device.lanes().try_take() {
+                return Some(To::Member(member, lane));
+            }
+        }
+    }
+
+    /// Of the members with a free lane, the one on which the input lies, or the least busy one.
+    fn best_for(&self, job: &Job) -> Option<&Member> {
+        let free = || self.members.iter().filter(|member| member.has_free_lane());
+        let least = free().min_by_key(|member| member.rows.load(Relaxed))?;
+        let Some(gpu) = job.lies_on() else { return Some(least) };
+        let rows_max = least.rows.load(Relaxed).saturating_add(weight(job));
+        let beside_input = free().find(|member| member.device.capability().gpu == Some(gpu));
+        let beside_input = beside_input.filter(|member| member.rows.load(Relaxed) <= rows_max);
+        Some(beside_input.unwrap_or(least))
     }
 
     /// Sends it there. Whatever happens, its waiter hears of it.
     pub(super) fn send(self: &Arc<Self>, submission: Submission, to: To<'_>, out: Option<Out>) {
         let Submission { lane, mut job, entered } = submission;
-        let rows = job.rows().max(1);
+        let rows = weight(&job);
         let attach = |with| job.attach(Place { lane: Some(lane), with, rows, out, _entered: entered });
         match to {
             To::Member(member, member_lane) => {

@@ -104,7 +104,7 @@ impl Spill {
         self.send_held(core); // who came before goes first
         let place = table::place(submission.job.step(), submission.job.rows());
         let mut state = self.lock();
-        let free = if state.held.is_empty() { core.place() } else { None };
+        let free = if state.held.is_empty() { core.place(&submission.job) } else { None };
         let (to, on) = match free {
             Some(to) => (to, state.enter_member(place)), // (1)
             None if state.is_to_hold(self.limit, place) => {
@@ -193,8 +193,9 @@ impl State {
         if let Some(left) = self.held.iter().position(|held| held.submission.job.is_abandoned()) {
             return Some((self.held.remove(left)?, None)); // (5)
         }
-        let place = self.held.front()?.place;
-        let (to, on) = match core.place() {
+        let Held { submission, place } = self.held.front()?;
+        let place = *place;
+        let (to, on) = match core.place(&submission.job) {
             Some(to) => (to, self.enter_member(place)), // (3)
             None if self.closing || self.on_members == 0 => (To::Reserve, On::Reserve), // (6)
             None => return None,

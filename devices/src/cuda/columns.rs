@@ -13,7 +13,6 @@ use crate::columns::{Column, Element, Layout, copy_side_by_side};
 pub struct DeviceColumns<C> {
     layout: Layout,
     memory: DeviceSlice<u8>,
-    ordinal: usize,
     collection: PhantomData<fn() -> C>,
 }
 
@@ -33,9 +32,9 @@ impl<C: Columns> DeviceColumns<C> {
         self.layout
     }
 
-    /// The number of its GPU.
+    /// The number of the GPU that it lies on.
     pub fn ordinal(&self) -> usize {
-        self.ordinal
+        self.memory.ordinal()
     }
 
     /// All columns, and what lies between them. With a packed layout of one type that is a dense `[feature][row]` tensor.
@@ -56,18 +55,13 @@ impl<C: Columns> DeviceColumns<C> {
 
 impl<C> Clone for DeviceColumns<C> {
     fn clone(&self) -> Self {
-        Self {
-            layout: self.layout,
-            memory: self.memory.clone(),
-            ordinal: self.ordinal,
-            collection: PhantomData,
-        }
+        Self { layout: self.layout, memory: self.memory.clone(), collection: PhantomData }
     }
 }
 
 impl<C> fmt::Debug for DeviceColumns<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DeviceColumns({} rows on GPU {})", self.layout.rows(), self.ordinal)
+        write!(f, "DeviceColumns({} rows on GPU {})", self.layout.rows(), self.memory.block().ordinal())
     }
 }
 
@@ -98,7 +92,7 @@ impl Work<'_> {
     /// [`Fault`].
     pub fn columns<C: Columns>(&mut self, layout: Layout) -> Result<DeviceColumns<C>, Fault> {
         let memory = self.allocate::<u8>(layout.bytes())?;
-        Ok(DeviceColumns { layout, memory, ordinal: self.ordinal(), collection: PhantomData })
+        Ok(DeviceColumns { layout, memory, collection: PhantomData })
     }
 
     /// Copies collections to the GPU, one after the other, with one copy; they are put side by side in pinned memory, once.
@@ -126,7 +120,20 @@ impl Work<'_> {
         let mut staged = self.stage::<u8>(layout.bytes())?;
         copy_side_by_side(parts, layout, &mut staged);
         let memory = self.send(staged)?;
-        Ok(DeviceColumns { layout, memory, ordinal: self.ordinal(), collection: PhantomData })
+        Ok(DeviceColumns { layout, memory, collection: PhantomData })
+    }
+
+    /// Makes a collection that lies on a GPU, perhaps another one, readable here: itself, or a copy with the same layout. All that
+    /// [`fetch`](Self::fetch) says holds for it.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn fetch_columns<C: Columns>(
+        &mut self,
+        columns: &DeviceColumns<C>,
+    ) -> Result<DeviceColumns<C>, Fault> {
+        let memory = self.fetch(&columns.memory)?;
+        Ok(DeviceColumns { layout: columns.layout, memory, collection: PhantomData })
     }
 
     /// Copies a collection to the host; it can be read when the GPU is done.

@@ -115,7 +115,7 @@ impl CudaDevice {
     pub fn open(driver: Arc<dyn Driver>, config: CudaConfig) -> Result<Self, Fault> {
         let lanes = config.lanes.max(1);
         let info = driver.info().clone();
-        let GpuInfo { ordinal, name: gpu, arch, memory_bytes, driver: version, .. } = &info;
+        let GpuInfo { ordinal, name: model, arch, memory_bytes, driver: version, .. } = &info;
         let gib = *memory_bytes as f64 / f64::from(1 << 30);
         let nvtx = config.nvtx.then(Nvtx::load).flatten();
         let named = match (config.nvtx, nvtx) {
@@ -125,8 +125,9 @@ impl CudaDevice {
                 ", no NVTX ranges: neither libnvtx3interop.so.1 nor libnvToolsExt.so.1 is installed"
             }
         };
-        let description = format!("{gpu}, {arch}, {gib:.0} GiB, driver {version}, {lanes} lanes{named}");
+        let description = format!("{model}, {arch}, {gib:.0} GiB, driver {version}, {lanes} lanes{named}");
         let memory_bytes = Some(*memory_bytes);
+        let gpu = Some(*ordinal);
         let name = format!("cuda:{ordinal}");
         let threads = Threads::new("cuda", lanes, config.inline_below);
         let shared = Shared::new(driver, threads.lanes().clone(), config.waiting.sleeps(), nvtx)?;
@@ -134,7 +135,7 @@ impl CudaDevice {
             .map_err(|error| Fault::new(super::Severity::Ordinary, format!("no driver thread: {error}")))?;
         Ok(Self {
             name,
-            capability: Capability { description, lanes, memory_bytes, computes_on_host: true },
+            capability: Capability { description, lanes, memory_bytes, gpu, computes_on_host: true },
             gpu: Arc::new(Gpu { shared, engine, hang_after: config.hang_after }),
             threads,
             enqueuers: Drivers::new("cuda enqueueing", lanes),

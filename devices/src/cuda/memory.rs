@@ -42,6 +42,11 @@ impl<T: Pod> DeviceSlice<T> {
         self.len * size_of::<T>()
     }
 
+    /// The number of the GPU that it lies on.
+    pub fn ordinal(&self) -> usize {
+        self.block.ordinal()
+    }
+
     /// Where it begins.
     pub fn address(&self) -> Address {
         Address(self.block.address() + self.offset as u64)

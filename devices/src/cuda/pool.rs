@@ -197,6 +197,11 @@ impl Block {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// The number of the GPU that its pool is of.
+    pub(super) fn ordinal(&self) -> usize {
+        self.pool.driver.info().ordinal
+    }
 }
 
 impl Drop for Block {

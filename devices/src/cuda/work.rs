@@ -288,13 +288,22 @@ impl<'a> Work<'a> {
         self.send(staged)
     }
 
-    /// Makes memory that lies on a GPU, perhaps another one, readable here, in the order of the stream: itself, or a copy.
+    /// Makes memory that lies on a GPU, perhaps another one, readable here, in the order of the stream: itself, or a copy of as many
+    /// elements on this GPU.
+    ///
+    /// ```text
+    ///   it lies on this GPU ────▶ the same memory, not copied
+    ///   it lies on another ─────▶ (1) memory of this GPU ──▶ (2) a copy into it, GPU to GPU, on this lane's stream
+    /// ```
+    ///
+    /// Both are kept until this GPU is done. Nothing waits for the other GPU: a product is handed on only after its end was found, so
+    /// all that wrote to it has ended. Where the GPUs cannot reach each other, the driver stages the copy through the host.
     ///
     /// # Errors
     /// [`Fault`].
-    pub fn fetch<T: Pod>(&mut self, slice: &DeviceSlice<T>, ordinal: usize) -> Result<DeviceSlice<T>, Fault> {
+    pub fn fetch<T: Pod>(&mut self, slice: &DeviceSlice<T>) -> Result<DeviceSlice<T>, Fault> {
         self.keep(slice);
-        if ordinal == self.ordinal() {
+        if slice.ordinal() == self.ordinal() {
             return Ok(slice.clone());
         }
         let copy = self.allocate::<T>(slice.len())?;

@@ -62,6 +62,7 @@ impl OnnxDevice {
                 ),
                 lanes,
                 memory_bytes: None,
+                gpu: None,
                 computes_on_host: true,
             },
             threads: Threads::new("onnx", lanes, config.inline_below),

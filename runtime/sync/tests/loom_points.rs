@@ -297,7 +297,7 @@ fn each_ends_once_in_order() {
 
 #[test]
 fn each_of_a_named_stream_ends_once_in_order() {
-    explore("points: arm, two that name the stream", THREE_THREADS, 900, two_name_a_stream);
+    explore("points: arm, two that name the stream", THREE_THREADS, 450, two_name_a_stream);
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn the_first_fatal_error_counts() {
 
 #[test]
 fn overdue_is_told_once() {
-    explore("points: overdue", TWO_THREADS, 90, overdue);
+    explore("points: overdue", TWO_THREADS, 40, overdue);
 }
 
 #[test]

@@ -63,17 +63,6 @@ fn only_the_streams_that_are_named_are_asked() {
 }
 
 #[test]
-fn harvests_count_if_they_ask() {
-    let (points, book) = (Points::new(1), Book::default());
-    points.harvest(0);
-    assert_eq!(points.harvests(), 0);
-    points.arm(0, book.mark(0, NEVER));
-    points.harvest(0);
-    points.harvest(0);
-    assert_eq!(points.harvests(), 2);
-}
-
-#[test]
 fn an_error_ends_only_its_point() {
     let (points, book) = (Points::new(2), Book::default());
     points.arm(0, book.mark(0, FAILED));

@@ -116,7 +116,7 @@ impl CudaModel {
 
     /// Enqueues a run behind what is on the lane, and returns the outputs, one for each of the signature, for what is enqueued next.
     /// The inputs, one for each of the signature, are read in place; each is in the order of its [`Port`](crate::inference::Port), on
-    /// this GPU ([`Work::fetch`]), and dense: `rows` times its features. Must be called from the lane's own thread
+    /// this GPU ([`Work::fetch`] sees to that), and dense: `rows` times its features. Must be called from the lane's own thread
     /// ([`CudaBody::needs_lanes_thread`]).
     ///
     /// # Errors

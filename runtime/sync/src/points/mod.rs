@@ -70,7 +70,7 @@ const BITS: usize = u64::BITS as usize;
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicBool, Ordering};
 /// use std::task::Poll;
-/// ///
+///
 /// struct Flag(Arc<AtomicBool>);
 ///
 /// impl Point for Flag {
@@ -118,7 +118,6 @@ pub struct Points<P: Point> {
     /// One bit per stream that has points, also while it is claimed. Written under the stream's mutex.
     listed: Box<[AtomicU64]>,
     outstanding: AtomicUsize,
-    harvests: AtomicU64,
     fatal: WriteOnce<P::Error>,
     standby: Standby,
 }
@@ -131,7 +130,6 @@ impl<P: Point> Points<P> {
             streams: (0..streams).map(|_| Stream::new()).collect(),
             listed: (0..streams.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect(),
             outstanding: AtomicUsize::new(0),
-            harvests: AtomicU64::new(0),
             fatal: WriteOnce::new(),
             standby: Standby::new(),
         }
@@ -209,10 +207,9 @@ impl<P: Point> Points<P> {
     ///
     /// If there is no such stream.
     pub fn harvest_of(&self, streams: impl IntoIterator<Item = usize>, now_ns: u64) -> Harvested {
-        let (mut ended, mut asked, mut condemned) = (0, false, false);
+        let (mut ended, mut condemned) = (0, false);
         for stream in streams {
             if let Some(visit) = self.visit(stream, now_ns) {
-                asked = true;
                 ended += visit.ended;
                 condemned |= visit.condemned;
             }
@@ -220,21 +217,11 @@ impl<P: Point> Points<P> {
         if condemned && !broken::is(Fault::PointsSkipsSweep) {
             ended += self.end_all();
         }
-        if asked {
-            self.harvests.fetch_add(1, Ordering::Relaxed);
-        }
         Harvested { ended, outstanding: self.outstanding() }
     }
 
     fn visit(&self, stream: usize, now_ns: u64) -> Option<Visit> {
         Some(Claim::new(self, stream)?.ask(now_ns))
-    }
-
-    /// How many harvests there were that asked at least one point, by whomever: a driver whose own are not the only
-    /// ones can stay asleep.
-    #[must_use]
-    pub fn harvests(&self) -> u64 {
-        self.harvests.load(Ordering::Relaxed)
     }
 
     /// Says that no point will ever be reached, because of an error learnt elsewhere: every outstanding and every later point
