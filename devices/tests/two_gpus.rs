@@ -310,6 +310,43 @@ mod on_mocks {
     on_two!(gpus);
 
     #[test]
+    fn what_lies_on_a_gpu_that_has_failed_is_refused_and_the_other_goes_on() {
+        within_reason(|| {
+            let fails = gpu(MockConfig { crash_nth: Some(4), ..MockConfig::default() });
+            let other = gpu(MockConfig { ordinal: 1, ..MockConfig::default() });
+            let leave = Arc::new(Leave::default());
+            let product = block_on((&*fails as &dyn Device).run(&leave, hits(1000, 0))).unwrap();
+            while fails.retired().is_none() {
+                let _ = block_on((&*fails as &dyn Device).run(&leave, hits(1000, 0)));
+            }
+            let take = |product| block_on((&*other as &dyn Device).run(&Arc::<Take>::default(), product));
+            let error = take(product).err().expect("it is lost").to_string();
+            assert!(error.contains("what GPU 0 has left is lost"), "{error}");
+            assert!(other.retired().is_none());
+            let product = block_on((&*other as &dyn Device).run(&leave, hits(1000, 5))).unwrap();
+            assert_eq!(take(product).unwrap().sums, sums(&hits(1000, 5)));
+        });
+    }
+
+    #[test]
+    fn what_outlives_its_device_goes_back_later() {
+        let driver = Arc::new(MockDriver::new(MockConfig { kernels: kernels(), ..MockConfig::default() }));
+        let device = CudaDevice::open(driver.clone(), CudaConfig::default()).unwrap();
+        let product = block_on((&device as &dyn Device).run(&Arc::new(Leave::default()), hits(1000, 0)));
+        block_on((&device as &dyn Device).drain());
+        drop(device);
+        // Its own thread may still be at its end.
+        within_reason(move || {
+            let product = product.unwrap();
+            assert!(driver.used_bytes() > 0);
+            drop(product);
+            while driver.used_bytes() > 0 {
+                std::thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
     fn what_a_gpu_that_hangs_may_still_read_stays() {
         within_reason(|| {
             let from = gpu(MockConfig::default());

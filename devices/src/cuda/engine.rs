@@ -17,6 +17,7 @@ use asynchrotron_sync::{LanePool, Point};
 
 use super::driver_thread::Core;
 use super::flight::{Course, Flight, Schedule};
+use super::pool::Pool;
 use super::shared::Shared;
 use super::{CudaConfig, Fault};
 use crate::drivers::{Drivers, Errand};
@@ -49,16 +50,18 @@ impl Waiting {
 pub(super) struct Retirement {
     why: OnceLock<Fault>,
     lanes: LanePool<LaneId>,
+    memory: Arc<Pool>,
 }
 
 impl Retirement {
-    pub(super) fn new(lanes: LanePool<LaneId>) -> Self {
-        Self { why: OnceLock::new(), lanes }
+    pub(super) fn new(lanes: LanePool<LaneId>, memory: Arc<Pool>) -> Self {
+        Self { why: OnceLock::new(), lanes, memory }
     }
 
-    /// Nobody gets a lane any more.
+    /// Nobody gets a lane any more, or what lies on the GPU.
     pub(super) fn retire(&self, why: &Fault) {
         if self.why.set(why.clone()).is_ok() {
+            self.memory.lose();
             self.lanes.close();
         }
     }

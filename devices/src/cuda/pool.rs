@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::driver::{Address, Driver, Pinned, Stream};
@@ -23,7 +23,7 @@ use super::{Fault, Severity};
 pub(super) enum Place {
     /// On the host, pinned.
     Host,
-    /// On the GPU; this stream orders the driver's own bookkeeping.
+    /// On the GPU. This stream, which is the pool's own, orders the driver's bookkeeping: memory can outlive its device.
     Gpu(Stream),
 }
 
@@ -49,6 +49,8 @@ pub(super) struct Pool {
     place: Place,
     free: Mutex<BTreeMap<usize, Vec<u64>>>,
     trimming: Mutex<()>,
+    /// Its GPU has failed for good: what is in it cannot be read any more.
+    is_lost: AtomicBool,
     bytes: AtomicU64,
     used_bytes: AtomicU64,
     driver_allocations: AtomicU64,
@@ -62,6 +64,7 @@ impl Pool {
             place,
             free: Mutex::default(),
             trimming: Mutex::default(),
+            is_lost: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             used_bytes: AtomicU64::new(0),
             driver_allocations: AtomicU64::new(0),
@@ -145,6 +148,11 @@ impl Pool {
         }
     }
 
+    /// What is in it cannot be read any more.
+    pub(super) fn lose(&self) {
+        self.is_lost.store(true, Relaxed);
+    }
+
     /// Gives everything that is free back to the driver; says how many bytes that was.
     pub(super) fn trim(&self) -> u64 {
         let free = std::mem::take(&mut *self.free());
@@ -172,6 +180,9 @@ impl Drop for Pool {
         // Without a context there is nothing left to give back to.
         if self.driver.bind().is_ok() {
             self.trim();
+            if let Place::Gpu(stream) = self.place {
+                self.driver.destroy_stream(stream);
+            }
         }
     }
 }
@@ -192,6 +203,11 @@ pub(super) struct Block {
 impl Block {
     pub(super) fn address(&self) -> u64 {
         self.address
+    }
+
+    /// Whether its GPU has failed for good.
+    pub(super) fn is_lost(&self) -> bool {
+        self.pool.is_lost.load(Relaxed)
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -57,18 +57,19 @@ impl Shared {
         let streams = (0..lanes.len()).map(|_| driver.create_stream()).collect::<Result<Box<[_]>, _>>()?;
         let signals = driver.pin(streams.len() * SIGNAL_STRIDE)?;
         (0..streams.len()).for_each(|lane| driver.reset_signal(Pinned(signals.0 + lane * SIGNAL_STRIDE)));
+        let memory = Pool::new(driver.clone(), Place::Gpu(driver.create_stream()?));
         Ok(Arc::new(Self {
             signals,
             lane_kernels: streams.iter().map(|_| Mutex::default()).collect(),
             replays: streams.iter().map(|_| Mutex::default()).collect(),
             mover: OnceLock::new(),
             kernels: Kernels::new(driver.clone()),
-            memory: Pool::new(driver.clone(), Place::Gpu(streams[0])),
+            retirement: Retirement::new(lanes, memory.clone()),
+            memory,
             pinned: Pool::new(driver.clone(), Place::Host),
             events: Mutex::default(),
             events_sleep,
             expectations: Expectations::new(streams.len()),
-            retirement: Retirement::new(lanes),
             origin: quanta::Instant::now(),
             streams,
             nvtx,
@@ -136,7 +137,6 @@ impl Drop for Shared {
             replays.get_mut().unwrap_or_else(PoisonError::into_inner).clear(&*self.driver);
         }
         self.driver.unpin(self.signals, self.streams.len() * SIGNAL_STRIDE);
-        // The pool gives its memory back in the order of the first stream.
         self.memory.trim();
         self.pinned.trim();
         for event in self.events.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {

@@ -300,11 +300,16 @@ impl<'a> Work<'a> {
     /// all that wrote to it has ended. Where the GPUs cannot reach each other, the driver stages the copy through the host.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`Fault`]; it costs this step only if what it lies on has failed for good.
     pub fn fetch<T: Pod>(&mut self, slice: &DeviceSlice<T>) -> Result<DeviceSlice<T>, Fault> {
         self.keep(slice);
         if slice.ordinal() == self.ordinal() {
             return Ok(slice.clone());
+        }
+        // To read from a context that is gone would be this GPU's failure as well.
+        if slice.block().is_lost() {
+            let text = format!("what GPU {} has left is lost: it has failed", slice.ordinal());
+            return Err(Fault::new(Severity::Ordinary, text));
         }
         let copy = self.allocate::<T>(slice.len())?;
         if !slice.is_empty() {
