@@ -110,13 +110,21 @@ fn an_illegal_address_reaches_everybody_at_once_and_the_host_goes_on() {
 /// What the loss of one GPU is to another.
 async fn goes_on(lost: &Arc<CudaDevice>, other: &Arc<CudaDevice>, step: &Arc<Stray>) {
     let enqueued = step.enqueued.load(Relaxed);
-    (&**other as &dyn Device).run(step, 0).await.unwrap();
-    say("the other GPU computes after the first one's context was lost");
+    let found = (&**other as &dyn Device).run(step, 0).await;
     let both = balanced(vec![lost.clone(), other.clone()]);
     for _ in 0..20 {
         both.run(step, 0).await.unwrap();
     }
     both.drain().await;
+    if let Err(error) = found {
+        // NVIDIA's driver may end every context of a process at such an error: then all GPUs are lost, and the host has it all.
+        assert!(matches!(error.kind(), DeviceErrorKind::LaneLost), "{error}");
+        let why = other.retired().expect("it is lost as well");
+        return say(&format!(
+            "the driver gave up the other GPU as well ({why}); the host took 20 submissions"
+        ));
+    }
+    say("the other GPU computes after the first one's context was lost");
     assert_eq!(step.enqueued.load(Relaxed), enqueued + 21, "the host has computed some");
     assert!(lost.retired().is_some());
     assert!(other.retired().is_none(), "{:?}", other.retired());

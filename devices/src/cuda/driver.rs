@@ -140,8 +140,14 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     fn copy_in(&self, to: Address, from: Pinned, bytes: usize, stream: Stream) -> Result<(), Fault>;
     /// GPU → host, in the order of the stream. The memory must stay until then.
     fn copy_out(&self, to: Pinned, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault>;
-    /// Within the GPU, or from another one.
-    fn copy_within(&self, to: Address, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault>;
+    /// From the GPU of this number, which is another one and open, in the order of the stream. The memory must stay until then.
+    fn copy_across(
+        &self,
+        to: Address,
+        from: (usize, Address),
+        bytes: usize,
+        stream: Stream,
+    ) -> Result<(), Fault>;
     /// Sets each byte, in the order of the stream.
     fn fill(&self, at: Address, byte: u8, bytes: usize, stream: Stream) -> Result<(), Fault>;
 

@@ -309,7 +309,14 @@ impl Driver for MockDriver {
         self.copy(to.0 as u64, from.0, bytes)
     }
 
-    fn copy_within(&self, to: Address, from: Address, bytes: usize, _stream: Stream) -> Result<(), Fault> {
+    fn copy_across(
+        &self,
+        to: Address,
+        (ordinal, from): (usize, Address),
+        bytes: usize,
+        _stream: Stream,
+    ) -> Result<(), Fault> {
+        assert_ne!(ordinal, self.config.ordinal, "it lies here");
         self.copy(to.0, from.0, bytes)
     }
 

@@ -10,9 +10,11 @@
 //! thread per lane: their libraries keep handles per thread. Looking at a signal, or asking whether an event is reached, needs no
 //! context, so every thread may.
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use cudarc::driver::{DriverError, result, sys};
 
@@ -97,7 +99,35 @@ impl RealDriver {
         let this = Self { info, device, context };
         this.bind()?;
         this.keep_memory()?;
+        this.open_memory_to_others();
+        CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner).insert(ordinal, context as usize);
         Ok(this)
+    }
+
+    /// Other GPUs read its memory themselves, where they can: what comes from a pool is for one GPU only, unless it is told so. Where
+    /// they cannot, copies go through the host.
+    fn open_memory_to_others(&self) {
+        let others = (0..result::device::get_count().unwrap_or(0)).filter_map(|other| {
+            let other = result::device::get(other).ok().filter(|other| *other != self.device)?;
+            let mut reaches = 0;
+            // SAFETY: both come from the driver; writes to a number that lives as long as the call.
+            let asked = unsafe { sys::cuDeviceCanAccessPeer(&mut reaches, other, self.device) };
+            (asked.result().is_ok() && reaches != 0).then_some(other)
+        });
+        for other in others {
+            let access = sys::CUmemAccessDesc {
+                location: sys::CUmemLocation {
+                    type_: sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE,
+                    id: other,
+                },
+                flags: sys::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+            };
+            // SAFETY: the pool is the device's, the description lives as long as the call.
+            let _ = unsafe {
+                result::device::get_default_mem_pool(self.device)
+                    .map(|pool| sys::cuMemPoolSetAccess(pool, &access, 1))
+            };
+        }
     }
 
     /// The driver's own pool keeps what is given back to it: it may be asked for again.
@@ -112,6 +142,14 @@ impl RealDriver {
                 .map_err(|error| fault("cuMemPoolSetAttribute", error))
         }
     }
+}
+
+/// By number, of the GPUs that were opened.
+static CONTEXTS: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+
+fn context_of(ordinal: usize) -> Option<sys::CUcontext> {
+    let contexts = CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    contexts.get(&ordinal).map(|&context| context as sys::CUcontext)
 }
 
 /// Lets as many streams as possible run beside each other. Streams share the GPU's queues, eight by default, and one that shares
@@ -249,12 +287,21 @@ impl Driver for RealDriver {
             .map_err(|error| fault("cuMemcpyDtoHAsync", error))
     }
 
-    fn copy_within(&self, to: Address, from: Address, bytes: usize, stream: Stream) -> Result<(), Fault> {
-        // Addresses are unified: the driver knows which GPU each is on, and stages the copy where one cannot reach the other.
-        // SAFETY: see above.
-        unsafe { sys::cuMemcpyAsync(to.0, from.0, bytes, stream_of(stream)) }
+    fn copy_across(
+        &self,
+        to: Address,
+        (ordinal, from): (usize, Address),
+        bytes: usize,
+        stream: Stream,
+    ) -> Result<(), Fault> {
+        let Some(context) = context_of(ordinal) else {
+            return Err(Fault::new(Severity::Ordinary, format!("GPU {ordinal} is not open")));
+        };
+        // Where one GPU cannot reach the other the driver stages the copy.
+        // SAFETY: see above; who has memory of the other GPU keeps its context.
+        unsafe { sys::cuMemcpyPeerAsync(to.0, self.context, from.0, context, bytes, stream_of(stream)) }
             .result()
-            .map_err(|error| fault("cuMemcpyAsync", error))
+            .map_err(|error| fault("cuMemcpyPeerAsync", error))
     }
 
     fn fill(&self, at: Address, byte: u8, bytes: usize, stream: Stream) -> Result<(), Fault> {

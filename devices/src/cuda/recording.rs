@@ -16,7 +16,8 @@ enum Operation {
     Call(Function, Launch, Range<usize>),
     CopyIn(Address, Pinned, usize),
     CopyOut(Pinned, Address, usize),
-    CopyWithin(Address, Address, usize),
+    /// From a GPU of this number.
+    CopyAcross(Address, (usize, Address), usize),
     Fill(Address, u8, usize),
 }
 
@@ -70,8 +71,8 @@ impl Recording {
         self.push_copy(Operation::CopyOut(to, from, bytes));
     }
 
-    pub(super) fn copy_within(&mut self, to: Address, from: Address, bytes: usize) {
-        self.push_copy(Operation::CopyWithin(to, from, bytes));
+    pub(super) fn copy_across(&mut self, to: Address, from: (usize, Address), bytes: usize) {
+        self.push_copy(Operation::CopyAcross(to, from, bytes));
     }
 
     pub(super) fn fill(&mut self, at: Address, byte: u8, bytes: usize) {
@@ -145,7 +146,7 @@ impl Recording {
                     .launch(Call { function, launch, arguments: &self.arguments[range.clone()] }, stream),
                 Operation::CopyIn(to, from, bytes) => driver.copy_in(to, from, bytes, stream),
                 Operation::CopyOut(to, from, bytes) => driver.copy_out(to, from, bytes, stream),
-                Operation::CopyWithin(to, from, bytes) => driver.copy_within(to, from, bytes, stream),
+                Operation::CopyAcross(to, from, bytes) => driver.copy_across(to, from, bytes, stream),
                 Operation::Fill(at, byte, bytes) => driver.fill(at, byte, bytes, stream),
             };
             enqueued.map_err(|fault| Interrupted { fault, under_way: index > 0 })?;

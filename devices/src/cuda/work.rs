@@ -313,10 +313,10 @@ impl<'a> Work<'a> {
         }
         let copy = self.allocate::<T>(slice.len())?;
         if !slice.is_empty() {
-            let (to, from, bytes) = (copy.address(), slice.address(), slice.bytes());
+            let (to, from, bytes) = (copy.address(), (slice.ordinal(), slice.address()), slice.bytes());
             self.ask(
-                |recording| recording.copy_within(to, from, bytes),
-                |driver, stream| driver.copy_within(to, from, bytes, stream),
+                |recording| recording.copy_across(to, from, bytes),
+                |driver, stream| driver.copy_across(to, from, bytes, stream),
             )?;
         }
         Ok(copy)
