@@ -64,7 +64,8 @@ impl Default for CudaConfig {
 /// ```
 ///
 /// A GPU that fails for good, or hangs, is retired: what is on it fails with
-/// [`LaneLost`](DeviceErrorKind::LaneLost), and nothing more is taken.
+/// [`LaneLost`](DeviceErrorKind::LaneLost), and nothing more is taken. After an illegal address in a kernel NVIDIA's driver gives up the
+/// other GPUs of the process as well, which are retired when they are next used.
 ///
 /// Dropping it closes it, and never waits.
 pub struct CudaDevice {
