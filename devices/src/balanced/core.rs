@@ -10,6 +10,9 @@ use crate::drain::Entered;
 use crate::job::Attached;
 use crate::{Device, DeviceErrorKind, Job, LaneId};
 
+/// How often a submission looks for a lane of a member where there should be one.
+const LOOKS_IN_VAIN: usize = 100;
+
 pub(super) struct Core {
     pub(super) members: Box<[Member]>,
     pub(super) reserve: Arc<dyn Device>,
@@ -84,13 +87,25 @@ impl Attached for Place {
 impl Core {
     /// A lane of the member that should take the job: see the [module](super) for which that is.
     pub(super) fn place(&self, job: &Job) -> Option<To<'_>> {
-        loop {
-            let member = self.best_for(job)?;
-            // Else somebody was quicker, or it has just retired: what it has now is another matter.
-            if let Some(lane) = member.device.lanes().try_take() {
-                return Some(To::Member(member, lane));
+        let mut in_vain = 0;
+        while in_vain < LOOKS_IN_VAIN {
+            match self.best_for(job) {
+                // If there is none, somebody was quicker, or it has just retired: what it has now is another matter.
+                Some(member) => {
+                    if let Some(lane) = member.device.lanes().try_take() {
+                        return Some(To::Member(member, lane));
+                    }
+                }
+                // Who has a lane of all finds one of a member, if all members are here and nobody else uses them: while it looked at
+                // one, another's came free.
+                None if self.lanes_left() >= self.lanes.len() => {
+                    in_vain += 1;
+                    std::hint::spin_loop();
+                }
+                None => return None,
             }
         }
+        None
     }
 
     /// Of the members with a free lane, the one on which the input lies, or the least busy one.
