@@ -15,7 +15,7 @@
 //! | `nvtx.rs` | names of submissions, for profilers |
 //! | `driver.rs`, `real.rs`, `mock.rs` | [`Driver`]: the calls that all this is built on; NVIDIA's, and one for tests |
 //!
-//! Unsafe code is in `real.rs`, `compiler.rs`, `nvtx.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
+//! Unsafe code is in `real.rs` and below it, `compiler.rs`, `nvtx.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
 
 mod columns;
 #[allow(unsafe_code)] // a marked file: foreign calls

@@ -10,6 +10,8 @@
 //! thread per lane: their libraries keep handles per thread. Looking at a signal, or asking whether an event is reached, needs no
 //! context, so every thread may.
 
+mod graph;
+
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::fmt;
@@ -18,6 +20,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cudarc::driver::{DriverError, result, sys};
 
+use self::graph::RealGraph;
 use super::compiler::Nvrtc;
 use super::driver::{
     ARGUMENTS_MAX, Address, Call, CudaEvent, Driver, Function, GpuInfo, Graph, Launch, Module, Pinned, Stream,
@@ -349,53 +352,17 @@ impl Driver for RealDriver {
     }
 
     fn graph(&self, calls: &[Call<'_>]) -> Result<Graph, Fault> {
-        let mut graph = Box::new(RealGraph {
-            graph: std::ptr::null_mut(),
-            executable: std::ptr::null_mut(),
-            nodes: Vec::with_capacity(calls.len()),
-        });
-        // SAFETY: see above; the graph's handles are written to places that live as long as the call.
-        unsafe { sys::cuGraphCreate(&mut graph.graph, 0) }
-            .result()
-            .map_err(|error| fault("cuGraphCreate", error))?;
-        for call in calls {
-            let before = graph.nodes.last().copied();
-            let mut node = std::ptr::null_mut();
-            // SAFETY: as above; parameters are read before the call returns.
-            with_pointers(call.arguments, |arguments| unsafe {
-                let parameters = parameters(call, arguments);
-                let (before, count) =
-                    (before.as_ref().map_or(std::ptr::null(), std::ptr::from_ref), before.iter().count());
-                sys::cuGraphAddKernelNode_v2(&mut node, graph.graph, before, count, &parameters).result()
-            })
-            .map_err(|error| fault("cuGraphAddKernelNode", error))?;
-            graph.nodes.push(node);
-        }
-        // SAFETY: as above.
-        unsafe { sys::cuGraphInstantiateWithFlags(&mut graph.executable, graph.graph, 0) }
-            .result()
-            .map_err(|error| fault("cuGraphInstantiate", error))?;
-        Ok(Graph(Box::into_raw(graph) as usize))
+        Ok(Graph(Box::into_raw(Box::new(RealGraph::new(calls)?)) as usize))
     }
 
     fn change(&self, graph: Graph, index: usize, call: Call<'_>) -> Result<(), Fault> {
         // SAFETY: made by `graph`, and not given back yet.
-        let graph = unsafe { &*(graph.0 as *const RealGraph) };
-        // SAFETY: as above; parameters are read before the call returns.
-        with_pointers(call.arguments, |arguments| unsafe {
-            let parameters = parameters(&call, arguments);
-            sys::cuGraphExecKernelNodeSetParams_v2(graph.executable, graph.nodes[index], &parameters).result()
-        })
-        .map_err(|error| fault("cuGraphExecKernelNodeSetParams", error))
+        unsafe { &*(graph.0 as *const RealGraph) }.change(index, call)
     }
 
     fn replay(&self, graph: Graph, stream: Stream) -> Result<(), Fault> {
-        // SAFETY: made by `graph`, and not given back yet.
-        let graph = unsafe { &*(graph.0 as *const RealGraph) };
         // SAFETY: as above.
-        unsafe { sys::cuGraphLaunch(graph.executable, stream_of(stream)) }
-            .result()
-            .map_err(|error| fault("cuGraphLaunch", error))
+        unsafe { &*(graph.0 as *const RealGraph) }.launch(stream_of(stream))
     }
 
     fn destroy_graph(&self, graph: Graph) {
@@ -437,23 +404,6 @@ impl Driver for RealDriver {
     }
 }
 
-/// A graph, what can be launched of it, and its kernels, in order.
-struct RealGraph {
-    graph: sys::CUgraph,
-    executable: sys::CUgraphExec,
-    nodes: Vec<sys::CUgraphNode>,
-}
-
-impl Drop for RealGraph {
-    fn drop(&mut self) {
-        // SAFETY: they are this one's alone, or null, which the driver refuses.
-        unsafe {
-            let _ = sys::cuGraphExecDestroy(self.executable);
-            let _ = sys::cuGraphDestroy(self.graph);
-        }
-    }
-}
-
 /// Arguments as the driver takes them: a pointer to each.
 fn with_pointers<R>(arguments: &[u64], call: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
     let mut pointers = [std::ptr::null_mut::<c_void>(); ARGUMENTS_MAX];
@@ -461,24 +411,6 @@ fn with_pointers<R>(arguments: &[u64], call: impl FnOnce(&mut [*mut c_void]) -> 
         *pointer = std::ptr::from_ref(argument).cast_mut().cast();
     }
     call(&mut pointers[..arguments.len()])
-}
-
-fn parameters(call: &Call<'_>, arguments: &mut [*mut c_void]) -> sys::CUDA_KERNEL_NODE_PARAMS {
-    let Launch { grid, block, shared_bytes } = call.launch;
-    sys::CUDA_KERNEL_NODE_PARAMS {
-        func: call.function.0 as sys::CUfunction,
-        gridDimX: grid[0],
-        gridDimY: grid[1],
-        gridDimZ: grid[2],
-        blockDimX: block[0],
-        blockDimY: block[1],
-        blockDimZ: block[2],
-        sharedMemBytes: shared_bytes,
-        kernelParams: arguments.as_mut_ptr(),
-        extra: std::ptr::null_mut(),
-        kern: std::ptr::null_mut(),
-        ctx: std::ptr::null_mut(),
-    }
 }
 
 fn text(error: DriverError) -> String {

@@ -67,7 +67,7 @@ fn what_was_done_inside_is_visible() {
 
 #[test]
 fn leave_against_wait() {
-    explore("headcount: leave, wait", TWO_THREADS, 11, who_waits_is_told_once);
+    explore("headcount: leave, wait", TWO_THREADS, 5, who_waits_is_told_once);
 }
 
 #[test]
@@ -75,14 +75,14 @@ fn leave_against_enter_and_wait() {
     explore(
         "headcount: leave, enter and wait",
         TWO_THREADS,
-        39,
+        20,
         who_waits_is_not_told_while_somebody_is_inside,
     );
 }
 
 #[test]
 fn two_leave_against_wait() {
-    explore("headcount: leave twice, wait", THREE_THREADS, 770, what_was_done_inside_is_visible);
+    explore("headcount: leave twice, wait", THREE_THREADS, 400, what_was_done_inside_is_visible);
 }
 
 #[test]
