@@ -176,9 +176,14 @@ impl Setup {
         }
     }
 
+    /// The rows of what each member has.
+    fn on_members(&self) -> Vec<Vec<usize>> {
+        self.members.iter().map(|member| member.rows()).collect()
+    }
+
     /// What there is: rows on each member, in the reserve, and how many are held.
     fn sight(&self) -> (Vec<Vec<usize>>, Vec<usize>, usize) {
-        (self.members.iter().map(|member| member.rows()).collect(), self.reserve.rows(), self.balanced.held())
+        (self.on_members(), self.reserve.rows(), self.balanced.held())
     }
 }
 

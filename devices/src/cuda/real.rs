@@ -102,14 +102,15 @@ impl RealDriver {
         let this = Self { info, device, context };
         this.bind()?;
         this.keep_memory()?;
-        this.open_memory_to_others();
+        this.open_memory_to_others()?;
         CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner).insert(ordinal, context as usize);
         Ok(this)
     }
 
     /// Other GPUs read its memory themselves, where they can: what comes from a pool is for one GPU only, unless it is told so. Where
     /// they cannot, copies go through the host.
-    fn open_memory_to_others(&self) {
+    fn open_memory_to_others(&self) -> Result<(), Fault> {
+        let pool = self.memory_pool()?;
         let others = (0..result::device::get_count().unwrap_or(0)).filter_map(|other| {
             let other = result::device::get(other).ok().filter(|other| *other != self.device)?;
             let mut reaches = 0;
@@ -126,20 +127,24 @@ impl RealDriver {
                 flags: sys::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
             };
             // SAFETY: the pool is the device's, the description lives as long as the call.
-            let _ = unsafe {
-                result::device::get_default_mem_pool(self.device)
-                    .map(|pool| sys::cuMemPoolSetAccess(pool, &access, 1))
-            };
+            let _ = unsafe { sys::cuMemPoolSetAccess(pool, &access, 1) };
         }
+        Ok(())
+    }
+
+    /// Where the driver's memory comes from.
+    fn memory_pool(&self) -> Result<sys::CUmemoryPool, Fault> {
+        // SAFETY: the device comes from the driver.
+        unsafe { result::device::get_default_mem_pool(self.device) }
+            .map_err(|error| fault("cuDeviceGetDefaultMemPool", error))
     }
 
     /// The driver's own pool keeps what is given back to it: it may be asked for again.
     fn keep_memory(&self) -> Result<(), Fault> {
         let mut all = u64::MAX;
+        let pool = self.memory_pool()?;
         // SAFETY: the pool is the device's; the attribute is a 64-bit number that lives as long as the call.
         unsafe {
-            let pool = result::device::get_default_mem_pool(self.device)
-                .map_err(|error| fault("cuDeviceGetDefaultMemPool", error))?;
             let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
             result::mem_pool::set_attribute(pool, attribute, (&raw mut all).cast())
                 .map_err(|error| fault("cuMemPoolSetAttribute", error))

@@ -114,20 +114,15 @@ fn many_at_once_park_no_lane_too_many() {
     }
 }
 
-/// The rows of what each member has.
-fn on_members(all: &Setup) -> Vec<Vec<usize>> {
-    all.members.iter().map(|member| member.rows()).collect()
-}
-
 #[test]
 fn a_submission_goes_where_its_input_lies() {
     let all = Setup::new(&[2, 2, 2]);
     let kept = [2, 1, 1, 0].map(|gpu| all.submit_lying(Some(gpu), 7));
-    assert_eq!(on_members(&all), [vec![7], vec![7, 7], vec![7]]);
+    assert_eq!(all.on_members(), [vec![7], vec![7, 7], vec![7]]);
     // What lies on the host, or on a GPU that is none of these, goes to the least busy one.
     all.members[2].end_one();
     let more = [None, Some(3)].map(|on| all.submit_lying(on, 1));
-    assert_eq!(on_members(&all), [vec![7], vec![7, 7], vec![1, 1]]);
+    assert_eq!(all.on_members(), [vec![7], vec![7, 7], vec![1, 1]]);
     assert!(all.reserve.rows().is_empty());
     drop((kept, more));
 }
@@ -144,12 +139,12 @@ fn a_gpu_with_too_much_more_to_do_is_not_waited_for() {
     // As many rows more as its own are not too much, one more is.
     let busy = all.submit_lying(Some(1), 10);
     let at_most = all.submit_lying(Some(1), 10);
-    assert_eq!(on_members(&all), [vec![], vec![10, 10]]);
+    assert_eq!(all.on_members(), [vec![], vec![10, 10]]);
     let too_much = all.submit_lying(Some(1), 19);
-    assert_eq!(on_members(&all), [vec![19], vec![10, 10]]);
+    assert_eq!(all.on_members(), [vec![19], vec![10, 10]]);
     // The other one has more to do now.
     let again = all.submit_lying(Some(1), 1);
-    assert_eq!(on_members(&all), [vec![19], vec![10, 10, 1]]);
+    assert_eq!(all.on_members(), [vec![19], vec![10, 10, 1]]);
     drop((busy, at_most, too_much, again));
 }
 
@@ -157,11 +152,11 @@ fn a_gpu_with_too_much_more_to_do_is_not_waited_for() {
 fn a_gpu_without_a_lane_is_not_waited_for() {
     let all = Setup::new(&[2, 1]);
     let kept = [1, 1].map(|gpu| all.submit_lying(Some(gpu), 5));
-    assert_eq!(on_members(&all), [vec![5], vec![5]]);
+    assert_eq!(all.on_members(), [vec![5], vec![5]]);
     // Nor is one that is gone.
     all.members[1].retire();
     let more = all.submit_lying(Some(1), 5);
-    assert_eq!(on_members(&all), [vec![5, 5], vec![]]);
+    assert_eq!(all.on_members(), [vec![5, 5], vec![]]);
     assert!(all.reserve.rows().is_empty());
     drop((kept, more));
 }
@@ -173,6 +168,6 @@ fn what_a_member_without_a_lane_has_to_do_says_nothing_about_the_others() {
     all.members[3].retire();
     // Two have less to do, and can take nothing.
     let beside_its_input = all.submit_lying(Some(2), 1);
-    assert_eq!(on_members(&all), [vec![9], vec![1], vec![9, 1], vec![]]);
+    assert_eq!(all.on_members(), [vec![9], vec![1], vec![9, 1], vec![]]);
     drop((kept, beside_its_input));
 }
