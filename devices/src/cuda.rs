@@ -5,10 +5,11 @@
 //! | file | noun |
 //! |---|---|
 //! | `device.rs` | [`CudaDevice`]: one GPU |
-//! | `work.rs`, `memory.rs` | [`Work`]: what a step enqueues; the memory it sees |
+//! | `body.rs`, `work.rs`, `memory.rs` | [`CudaBody`] and [`Work`]: what a step enqueues; the memory it sees |
 //! | `lane_stream.rs` | [`LaneStream`]: a stream for libraries that keep it |
 //! | `flight.rs`, `engine.rs`, `expectation.rs`, `driver_thread.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
 //! | `recording.rs`, `replays.rs`, `mover.rs` | what a step asks for, enqueued later; as a graph; small copies by a kernel |
+//! | `ready.rs` | the event that others wait for on the GPU |
 //! | `columns.rs` | [`DeviceColumns`]: collections on a GPU |
 //! | `pool.rs` | memory that goes round |
 //! | `kernel.rs`, `compiler.rs`, `images.rs` | [`KernelSource`]: device code, compiled once, and kept on disk |
@@ -17,6 +18,7 @@
 //!
 //! Unsafe code is in `real.rs` and below it, `compiler.rs`, `nvtx.rs` (foreign calls), `memory.rs` (views of pinned memory) and `mock.rs`.
 
+mod body;
 mod columns;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod compiler;
@@ -37,6 +39,7 @@ mod mover;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod nvtx;
 mod pool;
+mod ready;
 #[allow(unsafe_code)] // a marked file: foreign calls
 mod real;
 mod recording;
@@ -44,6 +47,7 @@ mod replays;
 mod shared;
 mod work;
 
+pub use body::{CudaBody, Finish};
 pub use columns::{ColumnsDownload, DeviceColumns};
 pub use device::{CudaConfig, CudaDevice, MemoryCounts};
 pub use driver::{
@@ -57,4 +61,4 @@ pub use lane_stream::LaneStream;
 pub use memory::{DeviceSlice, Download, Landed, PinnedBytes, Staged};
 pub use mover::MOVE;
 pub use pool::PoolCounts;
-pub use work::{Argument, CudaBody, Finish, Region, Work};
+pub use work::{Argument, Region, Work};

@@ -72,7 +72,7 @@ pub struct LaneId(pub usize);
 ///
 /// * A submission never blocks, and its completion always comes: the output, the step's error, or the device's.
 /// * At most as many submissions are in the device as it has lanes. A submission's lane is back in the pool before its
-///   completion comes.
+///   completion comes; only what a GPU hands on ahead (`cuda::Finish::ahead`) comes before its lane is back.
 /// * Dropping a completion never waits. Work that has not begun is skipped; the lane and the buffers of work that has
 ///   begun stay with the device until it is done.
 /// * Completions come in any order.

@@ -53,6 +53,7 @@ pub(crate) trait Attached: Send + 'static {
 /// ```text
 ///   QUEUED ──compute_on_host──▶ COMPUTED ──complete──▶ (the waiter has the output, or the error)
 ///      │  └─enqueue─▶ ENQUEUED ──land──▲  │
+///      │                 └──hand_on──▶ HANDED ON (the waiter has the output) ──complete or fail──▶ (what is attached hears of it)
 ///      └───────────────fail / drop────────┴─────────▶ (the waiter has that error, or `Lost`)
 /// ```
 ///
@@ -151,6 +152,18 @@ impl Job {
         self.inner.enqueue(work)
     }
 
+    /// Whether the output is to be handed on [ahead](cuda::Finish::ahead).
+    #[cfg(feature = "cuda")]
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.inner.is_ahead()
+    }
+
+    /// Hands that output to the waiter, and wakes it. The job goes on to its end, which is nobody's to hear of.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn hand_on(&mut self) {
+        self.inner.hand_on();
+    }
+
     /// The GPU is done: makes the output.
     #[cfg(feature = "cuda")]
     pub(crate) fn land(&mut self, landed: &cuda::Landed) {
@@ -189,6 +202,10 @@ trait AnyJob: Send {
     #[cfg(feature = "cuda")]
     fn enqueue(&mut self, work: &mut cuda::Work<'_>) -> Enqueued;
     #[cfg(feature = "cuda")]
+    fn is_ahead(&self) -> bool;
+    #[cfg(feature = "cuda")]
+    fn hand_on(&mut self);
+    #[cfg(feature = "cuda")]
     fn land(&mut self, landed: &cuda::Landed);
     fn attach(&mut self, other: Box<dyn Attached>);
     fn complete(&mut self);
@@ -199,6 +216,9 @@ enum Stage<S: Step> {
     Queued(S::Input),
     #[cfg(feature = "cuda")]
     Enqueued(cuda::Finish<S::Output>),
+    /// The waiter has the output; the device is not done.
+    #[cfg(feature = "cuda")]
+    HandedOn,
     Computed(Result<S::Output, DeviceError>),
     /// Completed, or the waiter's to be told that it is lost.
     Gone,
@@ -296,10 +316,31 @@ impl<S: Step> AnyJob for TypedJob<S> {
     }
 
     #[cfg(feature = "cuda")]
+    fn is_ahead(&self) -> bool {
+        matches!(&self.stage, Stage::Enqueued(finish) if finish.is_ahead())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn hand_on(&mut self) {
+        let output = match std::mem::replace(&mut self.stage, Stage::HandedOn) {
+            Stage::Enqueued(finish) => finish.into_ahead().map_err(Stage::Enqueued),
+            other => Err(other),
+        };
+        match output {
+            Ok(output) => {
+                if let Some(signaller) = self.signaller.take() {
+                    drop(signaller.complete(Ok(output)));
+                }
+            }
+            Err(stage) => self.stage = stage,
+        }
+    }
+
+    #[cfg(feature = "cuda")]
     fn land(&mut self, landed: &cuda::Landed) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Enqueued(finish) => {
-                let run = AssertUnwindSafe(|| finish(landed));
+                let run = AssertUnwindSafe(|| finish.make(landed));
                 Stage::Computed(outcome(&self.device, self.step.name(), catch_unwind(run)))
             }
             other => other,
@@ -320,6 +361,8 @@ impl<S: Step> AnyJob for TypedJob<S> {
                 }
                 drop(attached);
             }
+            #[cfg(feature = "cuda")]
+            Stage::HandedOn => drop(self.release(true)),
             _ => self.fail(DeviceErrorKind::Lost),
         }
     }

@@ -62,7 +62,7 @@ impl CudaBody<Vec<u32>, Vec<u32>> for Double {
         anyhow::ensure!(!self.fails_half_way, "half way");
         assert!(!self.panics_half_way, "half way");
         let back = work.download(&numbers)?;
-        Ok(Box::new(move |landed| Ok(back.read(landed).to_vec())))
+        Ok(Finish::when_done(move |landed| Ok(back.read(landed).to_vec())))
     }
 
     fn needs_lanes_thread(&self) -> bool {
@@ -448,7 +448,7 @@ impl CudaBody<Vec<u8>, Vec<u8>> for Pieces {
         work.fill(&bytes.part(third..len), self.0)?;
         let fourth = work.download(&bytes.part(third..len))?;
         let fifth = work.download(&bytes.part(0..third))?;
-        Ok(Box::new(move |landed| {
+        Ok(Finish::when_done(move |landed| {
             Ok([&first, &second, &third_piece, &fourth, &fifth].map(|piece| piece.read(landed)).concat())
         }))
     }

@@ -56,7 +56,7 @@ impl CudaBody<u64, ()> for Stray {
         self.enqueued.fetch_add(1, Relaxed);
         let stray = work.kernel(&STRAY, "stray")?;
         work.launch(stray, Launch::blocks(1, 1), &[address.into(), 2_000_000_i64.into()])?;
-        Ok(Box::new(|_| Ok(())))
+        Ok(Finish::when_done(|_| Ok(())))
     }
 }
 

@@ -64,7 +64,7 @@ impl CudaBody<Vec<u64>, Vec<u64>> for Add {
         let threads = Launch::for_each(numbers.len(), 64);
         work.launch(add, threads, &[(&numbers).into(), (numbers.len() as u32).into(), self.0.into()])?;
         let back = work.download(&numbers)?;
-        Ok(Box::new(move |landed| Ok(back.read(landed).to_vec())))
+        Ok(Finish::when_done(move |landed| Ok(back.read(landed).to_vec())))
     }
 }
 

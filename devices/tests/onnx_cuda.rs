@@ -219,7 +219,7 @@ impl CudaBody<(), Vec<f32>> for Fused {
         let outputs = self.models[1].enqueue(work, &between, self.rows)?;
         let numbers: DeviceSlice<f32> = outputs[0].get().unwrap();
         let back = work.download(&numbers)?;
-        Ok(Box::new(move |landed| Ok(back.read(landed).to_vec())))
+        Ok(Finish::when_done(move |landed| Ok(back.read(landed).to_vec())))
     }
 
     fn needs_lanes_thread(&self) -> bool {
@@ -321,7 +321,7 @@ impl CudaBody<(), ()> for Tensors {
     fn enqueue(&self, (): (), work: &mut Work<'_>) -> anyhow::Result<Finish<()>> {
         let tensors = (self.tensors)(work);
         self.model.enqueue(work, &tensors, self.rows)?;
-        Ok(Box::new(|_| Ok(())))
+        Ok(Finish::when_done(|_| Ok(())))
     }
 
     fn needs_lanes_thread(&self) -> bool {

@@ -63,7 +63,11 @@ type Counts = [AtomicUsize; 2];
 
 /// Leaves a collection on a GPU, and numbers computed from it.
 #[derive(Default)]
-struct Leave(Counts);
+struct Leave {
+    counts: Counts,
+    /// Hands them on before the GPU is done.
+    ahead: bool,
+}
 
 impl Step for Leave {
     type Input = Hits;
@@ -88,13 +92,14 @@ impl Step for Leave {
 
 impl CudaBody<Hits, Product> for Leave {
     fn enqueue(&self, hits: Hits, work: &mut Work<'_>) -> anyhow::Result<Finish<Product>> {
-        self.0[work.ordinal()].fetch_add(1, Relaxed);
+        self.counts[work.ordinal()].fetch_add(1, Relaxed);
         let number = work.kernel(&PRODUCT, "number")?;
         let hits = work.upload_columns(&[&hits])?;
         let (numbers, channels) = (work.allocate::<u32>(hits.len())?, hits.column::<u32>(1));
         let arguments = [(&numbers).into(), (&channels).into(), (hits.len() as u32).into()];
         work.launch(number, Launch::for_each(hits.len(), 128), &arguments)?;
-        Ok(Box::new(move |_| Ok(Product { hits, numbers })))
+        let product = Product { hits, numbers };
+        Ok(if self.ahead { Finish::ahead(product) } else { Finish::when_done(move |_| Ok(product)) })
     }
 }
 
@@ -152,7 +157,7 @@ impl CudaBody<Product, Taken> for Take {
         let arguments = [(&sums).into(), (&numbers).into(), (&channels).into(), (hits.len() as u32).into()];
         work.launch(sum, Launch::for_each(hits.len(), 128), &arguments)?;
         let (hits, sums) = (work.download_columns(&hits)?, work.download(&sums)?);
-        Ok(Box::new(move |landed| {
+        Ok(Finish::when_done(move |landed| {
             Ok(Taken { hits: hits.read(landed), sums: sums.read(landed).to_vec(), on, fetched })
         }))
     }
@@ -212,7 +217,16 @@ fn assert_nothing_lies_there(gpus: &Gpus) {
 }
 
 fn what_lies_on_one_gpu_is_fetched_by_the_other(gpus: &Gpus) {
-    let (leave, take) = (Arc::new(Leave::default()), Arc::new(Take::default()));
+    fetched_by_the_other(gpus, false);
+}
+
+fn what_is_handed_on_ahead_is_waited_for_by_the_other(gpus: &Gpus) {
+    fetched_by_the_other(gpus, true);
+}
+
+fn fetched_by_the_other(gpus: &Gpus, ahead: bool) {
+    let leave = Arc::new(Leave { ahead, ..Leave::default() });
+    let take = Arc::new(Take::default());
     let [from, to]: [&dyn Device; 2] = [&*gpus[0], &*gpus[1]];
     for len in [0, 1, 1000, 1_000_000] {
         let hits = hits(len, 7);
@@ -243,7 +257,16 @@ fn with_nothing_else_going_on_it_is_taken_where_it_lies(gpus: &Gpus) {
 }
 
 fn many_from_several_tasks_come_out_right_on_both(gpus: &Gpus) {
-    let (leave, take, device) = (Arc::new(Leave::default()), Arc::new(Take::default()), both(gpus));
+    many(gpus, false);
+}
+
+fn many_ahead_come_out_right_on_both(gpus: &Gpus) {
+    many(gpus, true);
+}
+
+fn many(gpus: &Gpus, ahead: bool) {
+    let leave = Arc::new(Leave { ahead, ..Leave::default() });
+    let (take, device) = (Arc::new(Take::default()), both(gpus));
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     executor.block_on(async {
         let tasks: Vec<_> = (0..LANES as u32)
@@ -265,7 +288,7 @@ fn many_from_several_tasks_come_out_right_on_both(gpus: &Gpus) {
         }
         device.drain().await;
     });
-    for counts in [&leave.0, &take.0] {
+    for counts in [&leave.counts, &take.0] {
         let [first, second] = counts.each_ref().map(|count| count.load(Relaxed));
         assert!(first > 0 && second > 0 && first + second == 50 * LANES, "{first} and {second}");
     }
@@ -276,8 +299,10 @@ macro_rules! on_two {
     ($gpus:expr) => {
         super::on_two!(@tests $gpus,
             what_lies_on_one_gpu_is_fetched_by_the_other,
+            what_is_handed_on_ahead_is_waited_for_by_the_other,
             with_nothing_else_going_on_it_is_taken_where_it_lies,
             many_from_several_tasks_come_out_right_on_both,
+            many_ahead_come_out_right_on_both,
         );
     };
     (@tests $gpus:expr, $($test:ident,)+) => {

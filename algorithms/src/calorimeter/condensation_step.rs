@@ -117,7 +117,7 @@ impl CudaBody<Vec<Arc<CellGrid>>, Vec<CondensationGrid>> for CondensationStep {
         let outputs = model.enqueue(work, &[cells.into()], events.len())?;
         let output = outputs.first().and_then(DeviceTensor::get::<f32>).context("no grids")?;
         let back = work.download(&output)?;
-        Ok(Box::new(move |landed| Ok(grids(back.read(landed)))))
+        Ok(Finish::when_done(move |landed| Ok(grids(back.read(landed)))))
     }
 
     fn needs_lanes_thread(&self) -> bool {

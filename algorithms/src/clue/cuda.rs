@@ -68,7 +68,7 @@ impl ClueStep {
     ///         let arguments = [(&found.column::<i32>(4)).into(), (n as u32).into(), (&numbers.part(1..2)).into()];
     ///         work.launch(work.kernel(&COUNT, "count_outliers")?, Launch::for_each(n, 256), &arguments)?;
     ///         let back = work.download(&numbers)?;
-    ///         Ok(Box::new(move |landed| match back.read(landed) {
+    ///         Ok(Finish::when_done(move |landed| match back.read(landed) {
     ///             [0, outliers] => Ok(*outliers),
     ///             _ => Err(asynchrotron::Error::msg("a point makes no sense")),
     ///         }))
@@ -123,7 +123,7 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
             return Err(ClueError::Offsets { covered: input.events.rows(), points: n }.into());
         }
         if n == 0 {
-            return Ok(Box::new(|_| Ok(ClueResult::default())));
+            return Ok(Finish::when_done(|_| Ok(ClueResult::default())));
         }
         let parts: Vec<&Points> = input.points.iter().map(|part| &**part).collect();
         let points = work.upload_columns(&parts)?;
@@ -139,7 +139,7 @@ impl CudaBody<CluePoints, ClueResult> for ClueStep {
         let result = work.download_columns(&result)?;
         let bad = work.download(&bad)?;
         let config = *self.config();
-        Ok(Box::new(move |landed| {
+        Ok(Finish::when_done(move |landed| {
             if bad.read(landed)[0] != 0 {
                 // The host says which point of which event, and what is wrong with it.
                 validate(&config, &input.joined(), &input.events)?;

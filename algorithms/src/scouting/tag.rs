@@ -127,7 +127,7 @@ impl CudaBody<Arc<Features>, Scores> for TauStep {
         let input = DeviceTensor::of_columns::<f32, _>(&columns)?.get().context("features are f32")?;
         let output = self.enqueue_columns(input, features.len(), work)?;
         let back = work.download(&output)?;
-        Ok(Box::new(move |landed| Ok(Self::scores(back.read(landed)))))
+        Ok(Finish::when_done(move |landed| Ok(Self::scores(back.read(landed)))))
     }
 
     fn needs_lanes_thread(&self) -> bool {

@@ -13,6 +13,7 @@ use super::engine::{Engine, Waiting};
 use super::flight::{Course, Flight, kind_of};
 use super::nvtx::Nvtx;
 use super::pool::PoolCounts;
+use super::ready::Ready;
 use super::real::RealDriver;
 use super::shared::Shared;
 use super::work::{Asked, Start, Work};
@@ -212,12 +213,14 @@ impl Gpu {
                 Course::Recorded(recording)
             }
         };
+        let ready = if job.is_ahead() { Ready::new(&self.shared).ok() } else { None };
         let flight = Flight {
             shared: self.shared.clone(),
             verdict: fault.as_ref().map(kind_of),
             schedule: self.engine.schedule(&job, self.hang_after),
             job: Some(job),
             held,
+            ready,
             lane,
             hang_after: self.hang_after,
             called_back: None,

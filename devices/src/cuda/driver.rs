@@ -122,6 +122,9 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     fn destroy_event(&self, event: CudaEvent);
     /// Puts the point behind everything that is on the stream.
     fn record(&self, event: CudaEvent, stream: Stream) -> Result<(), Fault>;
+    /// What is enqueued on the stream from now on waits, on the GPU, until the GPU has got there: it was recorded, perhaps on a stream of
+    /// another GPU.
+    fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault>;
     /// Whether the GPU has got there, or what keeps it from ever getting there. Any thread may ask.
     fn is_reached(&self, event: CudaEvent) -> Result<bool, Fault>;
     /// Blocks the calling thread, asleep, until the GPU has got there. Any thread may.

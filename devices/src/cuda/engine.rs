@@ -115,6 +115,9 @@ impl Engine {
     /// Sees a flight to its end.
     pub(super) fn watch(&self, mut flight: Flight) {
         let lane = flight.lane.0;
+        if !flight.is_recorded() {
+            flight.hand_on();
+        }
         match self.waiting {
             Waiting::Ask => {
                 if flight.is_recorded() && self.core.is_left_to_driver() {

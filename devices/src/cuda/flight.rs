@@ -12,6 +12,7 @@ use asynchrotron_sync::{Lane, Point};
 use super::driver::{CudaEvent, Pinned};
 use super::engine::is_called_back;
 use super::memory::Landed;
+use super::ready::Ready;
 use super::recording::{Interrupted, Recording};
 use super::shared::Shared;
 use super::work::Held;
@@ -28,6 +29,8 @@ pub(super) struct Flight {
     /// `None` once the waiter was told.
     pub(super) job: Option<Job>,
     pub(super) held: Held,
+    /// If the output is to be handed on ahead.
+    pub(super) ready: Option<Arc<Ready>>,
     pub(super) lane: Lane<LaneId>,
     pub(super) schedule: Schedule,
     pub(super) hang_after: Duration,
@@ -150,7 +153,21 @@ impl Flight {
             self.verdict = Some(kind_of(&fault));
         }
         self.schedule.begin(shared, lane);
+        self.hand_on();
         Ok(())
+    }
+
+    /// Everything is on the stream: hands the output on, if that is to be ahead. If the ready event cannot be recorded, it is handed on
+    /// at the end.
+    pub(super) fn hand_on(&mut self) {
+        let Some(ready) = self.ready.take_if(|_| self.verdict.is_none()) else { return };
+        if ready.record(self.shared.streams[self.lane.0]).is_ok() {
+            self.held.hand_on(&ready);
+            // Who is woken is foreign, as at the end.
+            let job = &mut self.job;
+            let _ = catch_unwind(AssertUnwindSafe(|| job.iter_mut().for_each(Job::hand_on)));
+            self.ready = Some(ready);
+        }
     }
 }
 
@@ -202,7 +219,7 @@ impl Point for Flight {
     }
 
     fn end(self, result: Result<(), Fault>) {
-        let Self { shared, course, verdict, job, held, lane, entered, hold, .. } = self;
+        let Self { shared, course, verdict, job, held, ready, lane, entered, hold, .. } = self;
         // The lane's next submission finds nothing of this one.
         shared.expectations.forget(*lane);
         match course {
@@ -219,6 +236,9 @@ impl Point for Flight {
                 Some(kind_of(fault))
             }
         };
+        if let Some(ready) = ready {
+            ready.end(result);
+        }
         let end = move || {
             let mut job = job;
             if let (Some(job), None) = (&mut job, &verdict) {
@@ -248,7 +268,11 @@ impl Point for Flight {
 
     fn overdue(&mut self) {
         let text = format!("the GPU has not come to the end of it in {:?}", self.hang_after);
-        self.shared.retirement.retire(&Fault::new(Severity::Fatal, text.as_str()));
+        let fault = Fault::new(Severity::Fatal, text.as_str());
+        self.shared.retirement.retire(&fault);
+        if let Some(ready) = &self.ready {
+            ready.end(Err(fault));
+        }
         if let Some(job) = self.job.take() {
             let _ = catch_unwind(AssertUnwindSafe(|| job.fail(DeviceErrorKind::Failed(text.into()))));
         }

@@ -77,6 +77,7 @@ pub struct MockDriver {
     info: GpuInfo,
     launches: AtomicU64,
     replays: AtomicU64,
+    waits: AtomicU64,
     handles: AtomicUsize,
     state: Mutex<State>,
 }
@@ -90,6 +91,8 @@ struct State {
     graphs: HashMap<usize, Vec<OwnedCall>>,
     /// Streams on which nothing ends any more.
     hung: Vec<usize>,
+    /// By stream: before this nothing ends there, because it waits.
+    waiting: HashMap<usize, Instant>,
     /// The context is gone from this time on.
     crashed: Option<Instant>,
     memory: BTreeMap<u64, Box<[u128]>>,
@@ -133,6 +136,7 @@ impl MockDriver {
             info,
             launches: AtomicU64::new(0),
             replays: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
             handles: AtomicUsize::new(1),
             state: Mutex::default(),
         }
@@ -152,6 +156,11 @@ impl MockDriver {
     /// Launches of graphs so far.
     pub fn replays(&self) -> u64 {
         self.replays.load(Ordering::Relaxed)
+    }
+
+    /// How often a stream was told to wait for an event.
+    pub fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// Graphs that were not given back.
@@ -209,7 +218,10 @@ impl MockDriver {
     fn reach(&self, state: &State, stream: Stream) -> Reach {
         match state.hung.contains(&stream.0) {
             true => Reach::Never,
-            false => Reach::At(Instant::now() + self.config.latency),
+            false => {
+                let at = Instant::now() + self.config.latency;
+                Reach::At(state.waiting.get(&stream.0).map_or(at, |&waiting| at.max(waiting)))
+            }
         }
     }
 
@@ -265,6 +277,22 @@ impl Driver for MockDriver {
         alive(&state)?;
         let reach = self.reach(&state, stream);
         state.events.insert(event.0, reach);
+        Ok(())
+    }
+
+    fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault> {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        alive(&state)?;
+        // The events of another mock are not known here: what it does is done at once.
+        match state.events.get(&event.0).copied() {
+            Some(Reach::At(at)) => {
+                let waiting = state.waiting.entry(stream.0).or_insert(at);
+                *waiting = at.max(*waiting);
+            }
+            Some(Reach::Never) => state.hung.push(stream.0),
+            None => {}
+        }
         Ok(())
     }
 

@@ -13,9 +13,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::driver::{Address, Driver, Pinned, Stream};
+use super::ready::Ready;
 use super::{Fault, Severity};
 
 /// Where a pool's memory lies.
@@ -104,7 +105,7 @@ impl Pool {
             None => self.grow(class, own_bytes.saturating_add(class as u64), stream),
         };
         match address {
-            Ok(address) => Ok(Block { pool: self.clone(), address, bytes: class }),
+            Ok(address) => Ok(Block { pool: self.clone(), address, bytes: class, ready: OnceLock::new() }),
             Err(fault) => {
                 self.used_bytes.fetch_sub(class as u64, Relaxed);
                 Err(fault)
@@ -198,6 +199,8 @@ pub(super) struct Block {
     pool: Arc<Pool>,
     address: u64,
     bytes: usize,
+    /// If what is in it was handed on ahead.
+    ready: OnceLock<Arc<Ready>>,
 }
 
 impl Block {
@@ -212,6 +215,16 @@ impl Block {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What is in it is handed on ahead.
+    pub(super) fn hand_on(&self, ready: &Arc<Ready>) {
+        let _ = self.ready.set(ready.clone());
+    }
+
+    /// When what is in it can be read by others, if it was handed on ahead.
+    pub(super) fn ready(&self) -> Option<&Arc<Ready>> {
+        self.ready.get()
     }
 
     /// The number of the GPU that its pool is of.

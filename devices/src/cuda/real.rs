@@ -242,6 +242,13 @@ impl Driver for RealDriver {
             .map_err(|error| fault("cuEventRecord", error))
     }
 
+    fn wait(&self, stream: Stream, event: CudaEvent) -> Result<(), Fault> {
+        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: see above; whoever has memory that the event is of keeps it.
+        unsafe { result::stream::wait_event(stream_of(stream), event_of(event), flags) }
+            .map_err(|error| fault("cuStreamWaitEvent", error))
+    }
+
     fn is_reached(&self, event: CudaEvent) -> Result<bool, Fault> {
         // SAFETY: see above.
         match unsafe { result::event::query(event_of(event)) } {

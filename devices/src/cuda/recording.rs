@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::Fault;
-use super::driver::{ARGUMENTS_MAX, Address, Call, Driver, Function, Launch, Pinned, Stream};
+use super::driver::{ARGUMENTS_MAX, Address, Call, CudaEvent, Driver, Function, Launch, Pinned, Stream};
 use super::mover::{MOVE_MAX, Moves, Part};
 
 /// Something for a stream to do.
@@ -24,6 +24,8 @@ enum Operation {
 /// What a step asks of its lane's stream, in order.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
+    /// What everything else waits for. Not in line with it, so that kernels that take up what others have left can be launched as one.
+    waits: Vec<CudaEvent>,
     operations: Vec<Operation>,
     arguments: Vec<u64>,
     /// At the end of it: others may join them.
@@ -45,11 +47,19 @@ pub(super) struct Interrupted {
 impl Recording {
     /// Empties it, for a submission whose small copies this kernel makes.
     pub(super) fn begin(&mut self, mover: Function) {
+        self.waits.clear();
         self.operations.clear();
         self.arguments.clear();
         self.moves = Moves::default();
         self.copies = false;
         self.mover = Some(mover);
+    }
+
+    /// Everything, also what was asked for before, waits for this.
+    pub(super) fn wait(&mut self, event: CudaEvent) {
+        if !self.waits.contains(&event) {
+            self.waits.push(event);
+        }
     }
 
     pub(super) fn call(&mut self, call: Call<'_>) {
@@ -137,8 +147,16 @@ impl Recording {
         (!self.copies).then_some(calls)
     }
 
+    /// Enqueues what everything else waits for, unless that was done.
+    pub(super) fn enqueue_waits(&mut self, driver: &dyn Driver, stream: Stream) -> Result<(), Interrupted> {
+        let enqueued = self.waits.drain(..).try_for_each(|event| driver.wait(stream, event));
+        // A wait uses no buffers, so nothing is under way.
+        enqueued.map_err(|fault| Interrupted { fault, under_way: false })
+    }
+
     /// Enqueues everything, one by one.
     pub(super) fn enqueue(&mut self, driver: &dyn Driver, stream: Stream) -> Result<(), Interrupted> {
+        self.enqueue_waits(driver, stream)?;
         self.end_moves();
         for (index, operation) in self.operations.iter().enumerate() {
             let enqueued = match *operation {

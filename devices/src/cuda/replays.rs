@@ -53,6 +53,7 @@ impl Replays {
         stream: Stream,
         mut recording: Recording,
     ) -> Result<(), Interrupted> {
+        recording.enqueue_waits(driver, stream)?;
         let Some(place) = self.kept.iter().position(|kept| kept.recording.is_like(&recording)) else {
             let enqueued = recording.enqueue(driver, stream);
             if enqueued.is_ok() && recording.calls().is_some() {

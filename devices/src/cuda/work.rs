@@ -1,4 +1,4 @@
-//! [`CudaBody`] and [`Work`]: what a step enqueues on a lane.
+//! [`Work`]: what a step enqueues on a lane.
 
 use std::any::Any;
 use std::fmt;
@@ -8,77 +8,13 @@ use bytemuck::Pod;
 
 use super::driver::{ARGUMENTS_MAX, Address, Call, CudaEvent, Driver, Function, Launch, Pinned, Stream};
 use super::lane_stream::LaneStream;
-use super::memory::{ALIGNMENT, DeviceSlice, Download, Landed, Staged};
+use super::memory::{ALIGNMENT, DeviceSlice, Download, Staged};
 use super::pool::Block;
+use super::ready::Ready;
 use super::recording::{Interrupted, Recording};
 use super::shared::Shared;
 use super::{Fault, Kernel, KernelError, KernelSource, Severity};
 use crate::LaneId;
-
-/// A step's body on a GPU.
-///
-/// # Examples
-///
-/// ```no_run
-/// use asynchrotron_devices::cuda::{CudaBody, Finish, KernelSource, Launch, Work};
-/// use asynchrotron_devices::Step;
-///
-/// static SCALE: KernelSource = KernelSource {
-///     name: "scale.cu",
-///     source: r#"
-///         extern "C" __global__ void scale(float* x, float factor, unsigned n) {
-///             unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-///             if (i < n) x[i] *= factor;
-///         }"#,
-///     options: &["--fmad=false"],
-/// };
-///
-/// struct Calibrate { factor: f32 }
-///
-/// impl Step for Calibrate {
-///     type Input = Vec<f32>;
-///     type Output = Vec<f32>;
-///     fn name(&self) -> &str { "calibrate" }
-///     fn rows(&self, energies: &Vec<f32>) -> usize { energies.len() }
-///     fn on_host(&self, energies: Vec<f32>) -> anyhow::Result<Vec<f32>> {
-///         Ok(energies.into_iter().map(|energy| energy * self.factor).collect())
-///     }
-///     fn on_cuda(&self) -> Option<&dyn CudaBody<Vec<f32>, Vec<f32>>> { Some(self) }
-/// }
-///
-/// impl CudaBody<Vec<f32>, Vec<f32>> for Calibrate {
-///     fn enqueue(&self, energies: Vec<f32>, work: &mut Work<'_>) -> anyhow::Result<Finish<Vec<f32>>> {
-///         let scale = work.kernel(&SCALE, "scale")?;
-///         let x = work.upload(&energies)?;
-///         let threads = Launch::for_each(x.len(), 256);
-///         work.launch(scale, threads, &[(&x).into(), self.factor.into(), (x.len() as u32).into()])?;
-///         let back = work.download(&x)?;
-///         Ok(Box::new(move |landed| Ok(back.read(landed).to_vec())))
-///     }
-/// }
-/// ```
-pub trait CudaBody<I, O>: Send + Sync {
-    /// Enqueues copies and kernels, and returns what makes the output of it when the GPU is done. Must not wait for the GPU. What
-    /// it takes from `work` stays until the GPU is done, also if this fails half way.
-    ///
-    /// # Errors
-    ///
-    /// Whatever makes this input impossible to compute: the step's error. A [`Fault`] is the device's.
-    fn enqueue(&self, input: I, work: &mut Work<'_>) -> anyhow::Result<Finish<O>>;
-
-    /// The device code that it launches, to be compiled before there is work.
-    fn kernels(&self) -> &'static [&'static KernelSource] {
-        &[]
-    }
-
-    /// Whether it must always be called from the same thread for the same lane, because a library behind it keeps things per thread.
-    fn needs_lanes_thread(&self) -> bool {
-        false
-    }
-}
-
-/// Makes a step's output when the GPU is done. Runs on the thread that finds that out, so it should be short.
-pub type Finish<O> = Box<dyn FnOnce(&Landed) -> anyhow::Result<O> + Send>;
 
 /// A lane, while a step enqueues on it.
 pub struct Work<'a> {
@@ -117,8 +53,18 @@ pub(super) struct Asked {
 /// What stays until the GPU is done.
 #[derive(Default)]
 pub(super) struct Held {
+    /// Memory of the GPU that the submission has taken.
+    taken: Vec<Arc<Block>>,
+    /// Other memory.
     blocks: Vec<Arc<Block>>,
     others: Vec<Box<dyn Any + Send>>,
+}
+
+impl Held {
+    /// What the submission leaves in its memory is handed on ahead.
+    pub(super) fn hand_on(&self, ready: &Arc<Ready>) {
+        self.taken.iter().for_each(|block| block.hand_on(ready));
+    }
 }
 
 /// The value of one parameter of a kernel.
@@ -221,7 +167,7 @@ impl<'a> Work<'a> {
             self.shared.memory.take_beside(len * size_of::<T>(), self.own_bytes, Some(self.stream))?;
         self.own_bytes += block.bytes() as u64;
         let block = Arc::new(block);
-        self.held.blocks.push(block.clone());
+        self.held.taken.push(block.clone());
         Ok(DeviceSlice::new(block, 0, len))
     }
 
@@ -296,13 +242,14 @@ impl<'a> Work<'a> {
     ///   it lies on another ─────▶ (1) memory of this GPU ──▶ (2) a copy into it, GPU to GPU, on this lane's stream
     /// ```
     ///
-    /// Both are kept until this GPU is done. Nothing waits for the other GPU: a product is handed on only after its end was found, so
-    /// all that wrote to it has ended. Where the GPUs cannot reach each other, the driver stages the copy through the host.
+    /// Both are kept until this GPU is done. What was handed on [ahead](super::Finish::ahead) is waited for on the GPU: nothing of this
+    /// submission begins before. All else was handed on after its end was found. Where the GPUs cannot reach each other, the driver
+    /// stages the copy through the host.
     ///
     /// # Errors
-    /// [`Fault`]; it costs this step only if what it lies on has failed for good.
+    /// [`Fault`]; it costs this step only if what it lies on has failed for good, or if what was handed on ahead has.
     pub fn fetch<T: Pod>(&mut self, slice: &DeviceSlice<T>) -> Result<DeviceSlice<T>, Fault> {
-        self.keep(slice);
+        self.take_up(slice)?;
         if slice.ordinal() == self.ordinal() {
             return Ok(slice.clone());
         }
@@ -355,9 +302,23 @@ impl<'a> Work<'a> {
         Ok(Download::new(block, slice.len()))
     }
 
-    /// Keeps memory until the GPU is done. (What `work` itself gave is kept.)
+    /// Keeps memory of this GPU until it is done, and waits for it there if it was handed on [ahead](super::Finish::ahead). (What
+    /// `work` itself gave is kept.) If that has failed, so does this step.
     pub fn keep<T: Pod>(&mut self, slice: &DeviceSlice<T>) {
-        self.held.blocks.push(slice.block().clone());
+        if let Err(fault) = self.take_up(slice) {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    fn take_up<T: Pod>(&mut self, slice: &DeviceSlice<T>) -> Result<(), Fault> {
+        let block = slice.block();
+        self.held.blocks.push(block.clone());
+        match block.ready().map(|ready| ready.awaited()).transpose()?.flatten() {
+            Some(event) => {
+                self.ask(|recording| recording.wait(event), |driver, stream| driver.wait(stream, event))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Keeps anything else until the GPU is done.

@@ -35,7 +35,7 @@ impl CudaBody<ReconstructionInput, ReconstructedBatch> for ReconstructionStep {
         let events = input.events.len();
         if input.events.rows() == 0 {
             let nothing = vec![Reconstructed::default(); events];
-            return Ok(Box::new(|_| Ok(ReconstructedBatch(Batch::OnHost(nothing)))));
+            return Ok(Finish::when_done(|_| Ok(ReconstructedBatch(Batch::OnHost(nothing)))));
         }
         let bounds = input.crossings.iter();
         let bounds = bounds.map(|crossing| clusters_max(self.pt_gev_min, &crossing.candidates));
@@ -58,7 +58,7 @@ impl CudaBody<ReconstructionInput, ReconstructedBatch> for ReconstructionStep {
         };
         let results = work.download(&results.cast::<u8>())?;
         let config = *self.clue.config();
-        Ok(Box::new(move |landed| {
+        Ok(Finish::when_done(move |landed| {
             let scores = scores.map(|scores| scores.into_bytes(landed));
             let landing = Landing { results: results.into_bytes(landed), scores, places };
             if landing.words()[landing.places.bad()] != [0] {

@@ -50,7 +50,7 @@ use crate::{Device, DeviceError, Step};
 ///         let outputs = self.model.enqueue(work, &[features.into()], rows)?;
 ///         let probabilities = outputs[0].get::<f32>().expect("the model gives f32");
 ///         let back = work.download(&probabilities)?;
-///         Ok(Box::new(move |landed| Ok(back.read(landed).to_vec())))
+///         Ok(Finish::when_done(move |landed| Ok(back.read(landed).to_vec())))
 ///     }
 ///
 ///     fn needs_lanes_thread(&self) -> bool { true } // as every step that runs a model
@@ -147,7 +147,7 @@ impl CudaModel {
         let ports = self.signature.outputs.iter();
         let downloads = ports.zip(&outputs).map(|(port, output)| output.download(work, port, rows));
         let downloads = downloads.collect::<Result<Vec<_>, Fault>>()?;
-        Ok(Box::new(move |landed| {
+        Ok(Finish::when_done(move |landed| {
             Ok(Blocks::new(downloads.iter().map(|download| download.block(landed)).collect()))
         }))
     }
@@ -288,7 +288,7 @@ impl CudaBody<(), ()> for WarmUp {
             model.check(&inputs, rows)?;
             model.enqueue_uncounted(work, &inputs, rows)?;
         }
-        Ok(Box::new(|_| Ok(())))
+        Ok(Finish::when_done(|_| Ok(())))
     }
 
     fn needs_lanes_thread(&self) -> bool {

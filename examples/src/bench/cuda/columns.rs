@@ -176,7 +176,7 @@ async fn go(
             Some(network) => network.enqueue(x, rows, work)?,
             None => x,
         };
-        Ok(Box::new(move |_| Ok(y)))
+        Ok(Finish::when_done(move |_| Ok(y)))
     };
     if way == Way::Direct {
         let direct =
@@ -188,7 +188,7 @@ async fn go(
     }
     let fetch = OnGpu::new("fetch", rows, |columns: DeviceColumns<Eight>, work: &mut Work<'_>| {
         let download = work.download_columns(&columns)?;
-        Ok(Box::new(move |landed: &_| Ok(download.read(landed))) as Finish<Eight>)
+        Ok(Finish::when_done(move |landed| Ok(download.read(landed))))
     });
     let host = device.run(&fetch, columns.clone()).await?;
     let send = OnGpu::new(
@@ -231,12 +231,12 @@ async fn measure(device: &dyn Device, rows: usize, networks: Option<&[Network; 2
         let n = FEATURES * rows;
         let arguments = [(&columns.memory().cast::<f32>()).into(), (rows as u32).into(), (n as u32).into()];
         work.launch(work.kernel(&FILL, "fill_columns")?, Launch::for_each(n, 256), &arguments)?;
-        Ok(Box::new(move |_: &_| Ok(columns)) as Finish<DeviceColumns<Eight>>)
+        Ok(Finish::when_done(move |_| Ok(columns)))
     });
     let columns = device.run(&fill, ()).await?;
     let read = OnGpu::new("read", rows, |x: DeviceSlice<f32>, work: &mut Work<'_>| {
         let download = work.download(&x)?;
-        Ok(Box::new(move |landed: &_| Ok(download.read(landed).to_vec())) as Finish<Vec<f32>>)
+        Ok(Finish::when_done(move |landed| Ok(download.read(landed).to_vec())))
     });
     let mut case = json!({ "rows": rows, "bytes": size_of::<f32>() * FEATURES * rows });
     let (mut direct_us, mut direct_run_us, mut expected) = (f64::NAN, f64::NAN, Vec::new());

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `calls` | what the driver's own calls cost |
 //! | `waits` | awaited kernels per second and their latency, by strategy, beside the physical limit |
+//! | `ahead` | steps in a row on the GPU: handed on when done, handed on ahead, and as one submission |
 //! | `graph` | the graph of CERN's scheduler tests: three algorithms, five kernels |
 //! | `clue` | points per second on host and GPU |
 //! | `copies` | pinned and pageable memory; copies that overlap kernels on 1, 2, 4 lanes |
@@ -15,6 +16,7 @@
 //!
 //! At the end, a verdict on each aim of the parts that ran.
 
+mod ahead;
 mod calls;
 mod chains;
 mod clue;
@@ -45,6 +47,7 @@ const PARTS: &[(&str, Part)] = &[
     ("calls", calls::run),
     ("copies", copies::run),
     ("waits", waits::run),
+    ("ahead", ahead::run),
     ("graph", graph::run),
     ("clue", clue::run),
     ("faults", faults::run),

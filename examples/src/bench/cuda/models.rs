@@ -55,7 +55,7 @@ impl Step for Put {
 impl CudaBody<(), DeviceSlice<f32>> for Put {
     fn enqueue(&self, (): (), work: &mut Work<'_>) -> Result<Finish<DeviceSlice<f32>>> {
         let slice = work.upload(&self.0)?;
-        Ok(Box::new(move |_| Ok(slice)))
+        Ok(Finish::when_done(move |_| Ok(slice)))
     }
 }
 
@@ -90,7 +90,7 @@ impl Step for Resident {
 impl CudaBody<(), ()> for Resident {
     fn enqueue(&self, (): (), work: &mut Work<'_>) -> Result<Finish<()>> {
         self.model.enqueue(work, &[self.input.clone().into()], self.rows)?;
-        Ok(Box::new(|_| Ok(())))
+        Ok(Finish::when_done(|_| Ok(())))
     }
 
     fn needs_lanes_thread(&self) -> bool {

@@ -61,7 +61,7 @@ impl CudaBody<u32, ()> for Spin {
         for &ticks in &self.ticks {
             work.launch(spin, Launch::blocks(requests * blocks, threads), &[ticks.into()])?;
         }
-        Ok(Box::new(|_| Ok(())))
+        Ok(Finish::when_done(|_| Ok(())))
     }
 }
 
