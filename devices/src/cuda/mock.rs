@@ -407,10 +407,10 @@ impl Driver for MockDriver {
         Ok(())
     }
 
-    fn graph(&self, calls: &[Call<'_>]) -> Result<Graph, Fault> {
+    fn graph(&self, rows: &[Vec<Call<'_>>]) -> Result<Graph, Fault> {
         alive(&self.state())?;
         let graph = self.handle();
-        self.state().graphs.insert(graph, calls.iter().map(OwnedCall::of).collect());
+        self.state().graphs.insert(graph, rows.iter().flatten().map(OwnedCall::of).collect());
         Ok(Graph(graph))
     }
 

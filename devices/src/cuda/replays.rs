@@ -102,7 +102,7 @@ impl Kept {
         recording: &mut Recording,
     ) -> Result<(), Interrupted> {
         if let State::Known = self.state {
-            self.state = match recording.calls().map(|calls| driver.graph(&calls.collect::<Vec<_>>())) {
+            self.state = match recording.calls().map(|calls| driver.graph(&[calls.collect()])) {
                 Some(Ok(graph)) => State::Graph(graph), // (2)
                 Some(Err(fault)) if fault.is_fatal() => return Err(Interrupted { fault, under_way: false }),
                 _ => State::NoGraph, // (5)

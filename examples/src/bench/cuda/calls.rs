@@ -36,6 +36,53 @@ pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
             "launch_record_ns": mean(|t| t.launch_record), "on_32_streams_ns": mean(|t| t.on_many),
         }));
     }
+    graphs(&gpu.device, tell)
+}
+
+/// What it takes to launch several submissions as one graph: a row of two kernels for each, one of which is changed each time.
+fn graphs(device: &CudaDevice, tell: &mut dyn FnMut(Value)) -> Result<()> {
+    const GRAPHS: usize = 16;
+    const ROUNDS: u32 = 400;
+    let driver: &dyn Driver = &**device.driver();
+    driver.bind()?;
+    let module = driver.load(&driver.compile(&SPIN, false)?.code)?;
+    let spin = driver.function(module, "spin")?;
+    let ticks = [[0], [1]];
+    let call = |ticks| Call { function: spin, launch: Launch::blocks(1, 1), arguments: ticks };
+    for rows in [1, 2, 4, 8, 16] {
+        let graphs = (0..GRAPHS).map(|_| {
+            let graph = driver.graph(&vec![vec![call(&ticks[0]); 2]; rows])?;
+            Ok((graph, driver.create_stream()?, driver.create_event(false)?))
+        });
+        let graphs = graphs.collect::<Result<Vec<_>>>()?;
+        let (mut change, mut launch) = (0.0, 0.0);
+        let begin = Instant::now();
+        for round in 0..ROUNDS {
+            for (graph, stream, _) in &graphs {
+                let begin = Instant::now();
+                for row in 0..rows {
+                    driver.change(*graph, 2 * row + 1, call(&ticks[round as usize % 2]))?;
+                }
+                change += begin.elapsed().as_secs_f64();
+                let begin = Instant::now();
+                driver.replay(*graph, *stream)?;
+                launch += begin.elapsed().as_secs_f64();
+            }
+        }
+        let enqueued = begin.elapsed();
+        for (graph, stream, event) in graphs {
+            driver.record(event, stream)?;
+            driver.synchronize(event)?;
+            driver.destroy_graph(graph);
+            driver.destroy_event(event);
+            driver.destroy_stream(stream);
+        }
+        let each = |seconds: f64| round(seconds * 1e9 / f64::from(ROUNDS) / (GRAPHS * rows) as f64);
+        tell(json!({
+            "rows_of_a_graph": rows, "change_ns_per_row": each(change), "launch_ns_per_row": each(launch),
+            "enqueued_ns_per_row": each(enqueued.as_secs_f64()), "ended_ns_per_row": each(begin.elapsed().as_secs_f64()),
+        }));
+    }
     Ok(())
 }
 
