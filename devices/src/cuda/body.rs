@@ -108,6 +108,38 @@ impl<O> Finish<O> {
     /// [`Adaptive`](asynchrotron::batch::BatchPolicy::Adaptive) makes small batches of such steps.
     ///
     /// What waits for a GPU that hangs, hangs with it, also on another GPU.
+    ///
+    /// It shortens the way from one step to the next, and costs the driver two calls more: worth it for a few short kernels in a row, not
+    /// where the calls are what there is too little time for (`asynchrotron bench cuda`, part `ahead`).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use asynchrotron_devices::cuda::{CudaBody, DeviceSlice, Finish, KernelSource, Launch, Work};
+    /// # static SCALE: KernelSource = KernelSource { name: "scale.cu", source: "", options: &[] };
+    ///
+    /// /// Leaves energies on the GPU.
+    /// struct Send;
+    ///
+    /// impl CudaBody<Vec<f32>, DeviceSlice<f32>> for Send {
+    ///     fn enqueue(&self, energies: Vec<f32>, work: &mut Work<'_>) -> anyhow::Result<Finish<DeviceSlice<f32>>> {
+    ///         Ok(Finish::ahead(work.upload(&energies)?))
+    ///     }
+    /// }
+    ///
+    /// /// Takes them up there, on whichever lane.
+    /// struct Scale { factor: f32 }
+    ///
+    /// impl CudaBody<DeviceSlice<f32>, Vec<f32>> for Scale {
+    ///     fn enqueue(&self, energies: DeviceSlice<f32>, work: &mut Work<'_>) -> anyhow::Result<Finish<Vec<f32>>> {
+    ///         let x = work.fetch(&energies)?; // what follows waits, on the GPU
+    ///         let arguments = [(&x).into(), self.factor.into(), (x.len() as u32).into()];
+    ///         work.launch(work.kernel(&SCALE, "scale")?, Launch::for_each(x.len(), 256), &arguments)?;
+    ///         let back = work.download(&x)?;
+    ///         Ok(Finish::when_done(move |landed| Ok(back.read(landed).to_vec())))
+    ///     }
+    /// }
+    /// ```
     pub fn ahead(output: O) -> Self {
         Self(When::Ahead(output))
     }

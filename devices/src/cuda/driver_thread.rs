@@ -48,6 +48,11 @@ const LOOK_EVERY: Duration = Duration::from_micros(200);
 const NAP_MIN: Duration = Duration::from_micros(40);
 /// Nothing is waited for longer without a look.
 const NAP_MAX: Duration = Duration::from_millis(1);
+/// The end of what takes longer than this, and is alone, is not spun for: a processor's time at each end is then worth more than the
+/// few percent that it is found sooner.
+const AT_EASE_FROM: Duration = Duration::from_micros(300);
+/// To be woken by a timer takes so much of the processor that it should happen once, or twice, for each end.
+const REST_MAX: Duration = Duration::from_millis(4);
 /// How often it finds nothing before it sleeps until something is armed. Being woken costs whoever arms some microseconds.
 const LINGER_LOOKS: u32 = 10;
 
@@ -149,11 +154,18 @@ impl Core {
         while let Drive::Ask = self.points.wait_armed() {
             self.asleep_until_ns.store(0, Ordering::SeqCst);
             let mut quiet_looks = 0;
+            let (mut quiet_from_ns, mut rest) = (self.shared.now_ns(), LOOK_EVERY);
             while quiet_looks < LINGER_LOOKS {
                 if self.points.outstanding() == 0 {
-                    // Whoever arms next need not wake this thread.
+                    // Whoever arms next need not wake this thread. What comes and goes as the one before is then found by one look.
+                    if quiet_looks == 0 {
+                        let now_ns = self.shared.now_ns();
+                        let cycle = Duration::from_nanos(now_ns.saturating_sub(quiet_from_ns));
+                        rest = cycle.saturating_sub(2 * NAP_MIN).clamp(LOOK_EVERY, REST_MAX);
+                        quiet_from_ns = now_ns;
+                    }
                     quiet_looks += 1;
-                    self.sleep(LOOK_EVERY, true);
+                    self.sleep(rest, true);
                     continue;
                 }
                 quiet_looks = 0;
@@ -169,7 +181,7 @@ impl Core {
                 } else if do_workers_ask {
                     self.stand_by();
                 } else {
-                    self.pause();
+                    self.pause(rest);
                     self.look_for_workers();
                 }
             }
@@ -188,9 +200,20 @@ impl Core {
         }
     }
 
-    /// Lets time pass until asking is worth while, on the driver thread: asleep as far as the system's timers are precise enough.
-    fn pause(&self) {
+    /// Lets time pass until asking is worth while, on the driver thread: asleep as far as the system's timers are precise enough, or
+    /// a little longer.
+    fn pause(&self, rested: Duration) {
         let quiet = self.quiet_for();
+        if quiet.max(rested) > AT_EASE_FROM && self.points.outstanding() == 1 {
+            self.sleep(quiet.min(NAP_MAX), false);
+            while self.points.outstanding() == 1
+                && !self.shared.expectations.is_any_left()
+                && self.look_for_workers() == 0
+            {
+                self.sleep(self.quiet_for().clamp(NAP_MIN / 2, NAP_MAX), false);
+            }
+            return;
+        }
         if quiet > NAP_MIN {
             self.sleep((quiet - NAP_MIN / 2).min(NAP_MAX), false);
         }

@@ -8,8 +8,8 @@ use crate::table::PLACES;
 
 /// The first time that it is worth asking, and how exactly ends are found at least.
 const FIRST_NS: u64 = 2_000;
-/// What takes no longer than this is not asked for before its end is expected.
-const LONG_NS: u64 = 1_000_000;
+/// What takes no longer than this is not asked for before its end is expected: each time costs a wake-up.
+const LONG_NS: u64 = 4_000_000;
 /// So long before the expected end, at most, it is worth asking.
 const EARLY_NS: u64 = 10_000;
 
