@@ -119,9 +119,9 @@ impl<O> Finish<O> {
     /// # static SCALE: KernelSource = KernelSource { name: "scale.cu", source: "", options: &[] };
     ///
     /// /// Leaves energies on the GPU.
-    /// struct Send;
+    /// struct Leave;
     ///
-    /// impl CudaBody<Vec<f32>, DeviceSlice<f32>> for Send {
+    /// impl CudaBody<Vec<f32>, DeviceSlice<f32>> for Leave {
     ///     fn enqueue(&self, energies: Vec<f32>, work: &mut Work<'_>) -> anyhow::Result<Finish<DeviceSlice<f32>>> {
     ///         Ok(Finish::ahead(work.upload(&energies)?))
     ///     }

@@ -115,12 +115,24 @@ pub(super) fn run(json: bool) -> Result<()> {
     let verdicts = verdict::verdicts(&result);
     if json {
         result["verdict"] = verdicts.iter().map(verdict::Verdict::json).collect();
-        println!("{result:#}");
+        println!("{}", one_line_each(&result));
     } else if !verdicts.is_empty() {
         println!("\nverdict");
         verdicts.iter().for_each(|verdict| println!("  {}", verdict.line()));
     }
     Ok(())
+}
+
+/// The result as JSON, with a line for each case.
+fn one_line_each(result: &Value) -> String {
+    let fields = result.as_object().into_iter().flatten().map(|(key, value)| match value {
+        Value::Array(cases) if !cases.is_empty() => {
+            let cases: Vec<_> = cases.iter().map(|case| format!("    {case}")).collect();
+            format!("  {}: [\n{}\n  ]", json!(key), cases.join(",\n"))
+        }
+        value => format!("  {}: {value}", json!(key)),
+    });
+    format!("{{\n{}\n}}", fields.collect::<Vec<_>>().join(",\n"))
 }
 
 /// What a case says, in one line.
@@ -151,4 +163,17 @@ fn round(value: f64) -> f64 {
     let rounded = (value / unit).round() * unit;
     // Without the noise of the last binary digits.
     format!("{rounded:.6}").parse().unwrap_or(rounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_with_a_line_for_each_case_is_the_same_json() {
+        let result = json!({ "bench": "cuda", "none": [], "some \"part\"": [{ "a": 1.5, "b": "c" }, 2, "x"], "ticks": 3 });
+        let text = one_line_each(&result);
+        assert_eq!(text.lines().count(), 10, "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), result);
+    }
 }
