@@ -9,7 +9,7 @@
 //! | `lane_stream.rs` | [`LaneStream`]: a stream for libraries that keep it |
 //! | `flight.rs`, `engine.rs`, `expectation.rs`, `driver_thread.rs` | a submission on its way, how its end is learnt, and when it is worth asking |
 //! | `recording.rs`, `replays.rs`, `mover.rs` | what a step asks for, enqueued later; as a graph; small copies by a kernel |
-//! | `ready.rs` | the event that others wait for on the GPU |
+//! | `events.rs`, `ready.rs` | points that go round; the one that others wait for on the GPU |
 //! | `columns.rs` | [`DeviceColumns`]: collections on a GPU |
 //! | `pool.rs` | memory that goes round |
 //! | `kernel.rs`, `compiler.rs`, `images.rs` | [`KernelSource`]: device code, compiled once, and kept on disk |
@@ -26,6 +26,7 @@ mod device;
 mod driver;
 mod driver_thread;
 mod engine;
+mod events;
 mod expectation;
 mod fault;
 mod flight;

@@ -44,7 +44,8 @@ pub(crate) enum Enqueued {
 
 /// What goes with a job, and ends with it.
 pub(crate) trait Attached: Send + 'static {
-    /// Right before the waiter hears of the end: an output, or an error. Dropped right after.
+    /// Right before the waiter hears of the end: an output, or an error. Dropped right after. If the output was handed on ahead, when
+    /// the device is done.
     fn release(&mut self, has_output: bool);
 }
 
@@ -158,7 +159,7 @@ impl Job {
         self.inner.is_ahead()
     }
 
-    /// Hands that output to the waiter, and wakes it. The job goes on to its end, which is nobody's to hear of.
+    /// Hands that output to the waiter, and wakes it. The job goes on to its end, of which only what is attached hears.
     #[cfg(feature = "cuda")]
     pub(crate) fn hand_on(&mut self) {
         self.inner.hand_on();

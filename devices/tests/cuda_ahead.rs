@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use asynchrotron_devices::cuda::mock::{MockConfig, MockDriver, MockKernel};
 use asynchrotron_devices::cuda::{
-    CudaBody, CudaConfig, CudaDevice, DeviceSlice, Finish, KernelSource, Launch, Waiting, Work,
+    CudaBody, CudaConfig, CudaDevice, DeviceSlice, Download, Finish, KernelSource, Launch, Waiting, Work,
 };
 use asynchrotron_devices::{Balanced, Device, DeviceError, HostConfig, HostDevice, LaneId, Step};
 use asynchrotron_sync::Completion;
@@ -67,6 +67,15 @@ struct Add {
 /// Copies numbers to the host.
 struct Bring;
 
+/// As a model does: keeps its input, and lets a library enqueue.
+struct KeepThenLibrary;
+
+/// Hands on a download of its own.
+struct DownloadAhead;
+
+/// Reads what another step has downloaded.
+struct ReadAnothers;
+
 macro_rules! step {
     ($step:ty, $name:literal, $input:ty => $output:ty) => {
         impl Step for $step {
@@ -94,6 +103,9 @@ macro_rules! step {
 step!(Make, "make", u32 => Numbers);
 step!(Add, "add", Numbers => Numbers);
 step!(Bring, "bring", Numbers => Vec<u32>);
+step!(KeepThenLibrary, "keep then library", Numbers => ());
+step!(DownloadAhead, "download ahead", u32 => Download<u32>);
+step!(ReadAnothers, "read another's", Download<u32> => Vec<u32>);
 
 impl CudaBody<u32, Numbers> for Make {
     fn enqueue(&self, first: u32, work: &mut Work<'_>) -> anyhow::Result<Finish<Numbers>> {
@@ -125,6 +137,30 @@ impl CudaBody<Numbers, Vec<u32>> for Bring {
     fn enqueue(&self, numbers: Numbers, work: &mut Work<'_>) -> anyhow::Result<Finish<Vec<u32>>> {
         let back = work.download(&numbers)?;
         Ok(Finish::when_done(move |landed| Ok(back.read(landed).to_vec())))
+    }
+}
+
+impl CudaBody<Numbers, ()> for KeepThenLibrary {
+    fn enqueue(&self, numbers: Numbers, work: &mut Work<'_>) -> anyhow::Result<Finish<()>> {
+        work.keep(&numbers);
+        let (fill, to) = (work.kernel(&LATE, "late_fill")?, work.allocate::<u32>(numbers.len())?);
+        let arguments = [(&to).into(), 0_u32.into(), (to.len() as u32).into(), 0_i64.into()];
+        work.launch(fill, Launch::for_each(to.len(), 128), &arguments)?;
+        work.stream();
+        Ok(Finish::when_done(|_| Ok(())))
+    }
+}
+
+impl CudaBody<u32, Download<u32>> for DownloadAhead {
+    fn enqueue(&self, first: u32, work: &mut Work<'_>) -> anyhow::Result<Finish<Download<u32>>> {
+        let numbers = work.upload(&[first])?;
+        Ok(Finish::ahead(work.download(&numbers)?))
+    }
+}
+
+impl CudaBody<Download<u32>, Vec<u32>> for ReadAnothers {
+    fn enqueue(&self, download: Download<u32>, _: &mut Work<'_>) -> anyhow::Result<Finish<Vec<u32>>> {
+        Ok(Finish::when_done(move |landed| Ok(download.read(landed).to_vec())))
     }
 }
 
@@ -339,18 +375,84 @@ fn what_has_ended_is_not_waited_for_and_what_has_not_once() {
 
 #[test]
 fn kernels_that_take_up_what_others_have_left_are_launched_as_one_as_well() {
+    const ROUNDS: u64 = 40;
     within_reason(|| {
         let (device, driver) = mock(
             MockConfig { latency: Duration::from_millis(5), ..MockConfig::default() },
             CudaConfig::default(),
         );
         let gpu: &dyn Device = &*device;
-        for _ in 0..3 * LANES {
-            let made = block_on(submit(gpu, Make::new(10, 0), 1)).unwrap();
-            let added = block_on(submit(gpu, Add { ticks: 0, ahead: true }, made)).unwrap();
-            assert_eq!(block_on(submit(gpu, Bring, added)).unwrap(), numbers(2, 10));
+        for _ in 0..ROUNDS {
+            // Never as a graph, so that all graphs are of those who take it up.
+            let made = block_on(submit(gpu, Make { at_once: true, ..Make::new(10, 0) }, 1)).unwrap();
+            block_on(submit(gpu, Add { ticks: 0, ahead: false }, made)).unwrap();
         }
-        assert!(driver.waits() > 0 && driver.replays() > 0, "{} and {}", driver.waits(), driver.replays());
+        // More than those that had nothing to wait for.
+        let (waits, replays) = (driver.waits(), driver.replays());
+        assert!(waits > 0 && replays > ROUNDS - waits, "{waits} and {replays}");
+    });
+}
+
+#[test]
+fn a_product_that_never_came_fails_its_model_as_well() {
+    within_reason(|| {
+        let latency = Duration::from_millis(50);
+        let crashing = MockConfig { crash_nth: Some(1), latency, ..MockConfig::default() };
+        let (fails, _) = mock(crashing, CudaConfig::default());
+        let product = block_on(submit(&*fails, Make::new(10, 0), 1)).unwrap();
+        block_on((&*fails as &dyn Device).drain());
+        let (other, driver) = mock(MockConfig { ordinal: 1, ..MockConfig::default() }, CudaConfig::default());
+        let error = block_on(submit(&*other, KeepThenLibrary, product)).unwrap_err().to_string();
+        assert!(error.contains("what GPU 0 has handed on ahead has not come"), "{error}");
+        assert_eq!(driver.launches(), 0);
+        assert_all_came_back(&other);
+    });
+}
+
+#[test]
+fn what_another_gpu_hands_on_is_waited_for_on_the_gpu() {
+    within_reason(|| {
+        let latency = Duration::from_millis(20);
+        let (from, _) = mock(MockConfig { latency, ..MockConfig::default() }, CudaConfig::default());
+        let (to, driver) = mock(MockConfig { ordinal: 1, ..MockConfig::default() }, CudaConfig::default());
+        // A thread that is not run for long takes it up too late, but not each time.
+        while driver.waits() == 0 {
+            let product = block_on(submit(&*from, Make::new(10, 0), 1)).unwrap();
+            let added = block_on(submit(&*to, Add { ticks: 0, ahead: true }, product)).unwrap();
+            assert_eq!(block_on(submit(&*to, Bring, added)).unwrap(), numbers(2, 10));
+        }
+    });
+}
+
+#[test]
+fn a_download_that_was_handed_on_is_not_read_before_it_has_landed() {
+    within_reason(|| {
+        let device = slow(CudaConfig::default());
+        let download = block_on(submit(&*device, DownloadAhead, 1)).unwrap();
+        let error = block_on(submit(&*device, ReadAnothers, download)).unwrap_err().to_string();
+        assert!(error.contains("a download was handed on ahead: it has not landed"), "{error}");
+        assert_all_came_back(&device);
+    });
+}
+
+#[test]
+fn a_gpu_that_waits_for_another_that_hangs_stays() {
+    within_reason(|| {
+        let (hangs, _) =
+            mock(MockConfig { hang_nth: Some(1), ..MockConfig::default() }, CudaConfig::default());
+        let hanging = MockConfig { ordinal: 1, hang_nth: Some(1), ..MockConfig::default() };
+        // That it waits is played: a mock does not know another's events.
+        let (waits, _) = mock(hanging, CudaConfig::default());
+        let product = block_on(submit(&*hangs, Make::new(10, 0), 1)).unwrap();
+        let error =
+            block_on(submit(&*waits, Add { ticks: 0, ahead: false }, product)).unwrap_err().to_string();
+        assert!(error.contains("what GPU 0 has handed on ahead has not come"), "{error}");
+        assert!(waits.retired().is_none());
+        while hangs.retired().is_none() {
+            std::thread::yield_now();
+        }
+        let product = block_on(submit(&*waits, Make::new(10, 0), 1)).unwrap();
+        assert_eq!(block_on(submit(&*waits, Bring, product)).unwrap(), numbers(1, 10));
     });
 }
 
@@ -365,15 +467,17 @@ fn what_waits_for_a_hang_hangs_and_everybody_is_told() {
         let product = block_on(gpu.submit(lane, Arc::new(Make::new(10, 0)), 1)).unwrap();
         let bring = gpu.submit(another_lane(gpu, first), Arc::new(Bring), product.clone());
         let error = block_on(bring).unwrap_err().to_string();
-        assert!(error.contains("the GPU has not come to the end of it"), "{error}");
-        assert!(device.retired().is_some());
+        assert!(error.contains("what GPU 0 has handed on ahead has not come"), "{error}");
+        while device.retired().is_none() {
+            std::thread::yield_now();
+        }
     });
 }
 
 #[test]
 fn who_takes_up_what_another_gpu_did_not_finish_is_told_why_and_that_goes_on() {
     within_reason(|| {
-        let latency = Duration::from_millis(5);
+        let latency = Duration::from_millis(50);
         let crashing = MockConfig { crash_nth: Some(1), latency, ..MockConfig::default() };
         let (fails, _) = mock(crashing, CudaConfig::default());
         let product = block_on(submit(&*fails, Make::new(10, 0), 1)).unwrap();
@@ -393,12 +497,17 @@ fn who_takes_up_what_another_gpu_did_not_finish_is_told_why_and_that_goes_on() {
 }
 
 #[test]
-fn what_was_handed_on_can_outlive_its_device() {
-    let (device, driver) = mock(MockConfig::default(), CudaConfig::default());
-    let product = block_on(submit(&*device, Make::new(10, 0), 1)).unwrap();
-    block_on((&*device as &dyn Device).drain());
-    drop(device);
-    within_reason(move || {
+fn what_was_handed_on_can_outlive_its_device_and_keeps_nothing_else_of_it() {
+    within_reason(|| {
+        let (device, driver) = mock(MockConfig::default(), CudaConfig::default());
+        let product = block_on(submit(&*device, Make::new(10, 0), 1)).unwrap();
+        let bytes = device.memory().device.used_bytes;
+        block_on((&*device as &dyn Device).drain());
+        drop(device);
+        // Its own thread may still be at its end.
+        while driver.used_bytes() > bytes {
+            std::thread::yield_now();
+        }
         drop(product);
         while driver.used_bytes() > 0 {
             std::thread::yield_now();

@@ -53,7 +53,8 @@ pub(super) enum To<'a> {
     Reserve,
 }
 
-/// What goes with a submission: its lane and its rows are free before its completion, and it is out until after.
+/// What goes with a submission: its lane and its rows are free before its completion (unless that is ahead of the device), and it is out
+/// until after.
 struct Place {
     lane: Option<Lane<LaneId>>,
     with: With,

@@ -49,7 +49,7 @@ use super::work::Work;
 /// }
 /// ```
 pub trait CudaBody<I, O>: Send + Sync {
-    /// Enqueues copies and kernels, and returns what makes the output of it when the GPU is done. Must not wait for the GPU. What
+    /// Enqueues copies and kernels, and returns how the output comes about. Must not wait for the GPU. What
     /// it takes from `work` stays until the GPU is done, also if this fails half way.
     ///
     /// # Errors
@@ -100,14 +100,16 @@ impl<O> Finish<O> {
     ///
     /// Whoever takes it up has to [fetch](Work::fetch) or [keep](Work::keep) each slice of it, as always; that makes its own stream
     /// wait for the *ready event* of this submission. The host waits for it with a step that [downloads](Work::download). Only memory
-    /// that this submission has taken is waited for: one that writes to another's in place must not be handed on ahead.
+    /// that this submission has taken is waited for: one that writes to another's in place must not be handed on ahead. A
+    /// [`Download`](super::Download) of its own cannot be read by others.
     ///
     /// The lane and the rest of the memory stay with the device until the GPU is done, as always. If the GPU fails after all, steps
     /// that take up the output fail with what it was. This one is not done again elsewhere: for its waiter, and for a batcher, it has
     /// succeeded. A batcher also takes it to last only until it was enqueued, so
     /// [`Adaptive`](asynchrotron::batch::BatchPolicy::Adaptive) makes small batches of such steps.
     ///
-    /// What waits for a GPU that hangs, hangs with it, also on another GPU.
+    /// What waits for a GPU that hangs, hangs with it: it fails when it is due itself. If it is on another GPU, that one stays, without the
+    /// lane.
     ///
     /// It shortens the way from one step to the next, and costs the driver two calls more: worth it for a few short kernels in a row, not
     /// where the calls are what there is too little time for (`asynchrotron bench cuda`, part `ahead`).

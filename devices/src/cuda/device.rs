@@ -185,7 +185,7 @@ impl Gpu {
         let mover = if self.engine.signals() { self.shared.mover() } else { None };
         let start = match mover {
             Some(mover) => Ok(Start::Recording(mover)),
-            None => self.shared.take_event().map(Start::AtOnce),
+            None => self.shared.events.take().map(Start::AtOnce),
         };
         let start = match start {
             Ok(start) => start,
@@ -213,7 +213,7 @@ impl Gpu {
                 Course::Recorded(recording)
             }
         };
-        let ready = if job.is_ahead() { Ready::new(&self.shared).ok() } else { None };
+        let ready = if job.is_ahead() { Ready::new(&self.shared.events).ok() } else { None };
         let flight = Flight {
             shared: self.shared.clone(),
             verdict: fault.as_ref().map(kind_of),

@@ -162,9 +162,9 @@ pub trait Driver: fmt::Debug + Send + Sync + 'static {
     fn function(&self, module: Module, name: &str) -> Result<Function, Fault>;
     /// Runs a kernel, in the order of the stream.
     fn launch(&self, call: Call<'_>, stream: Stream) -> Result<(), Fault>;
-    /// Prepares kernels to be launched as one: those of a row each after the one before, and the rows beside each other.
-    fn graph(&self, rows: &[Vec<Call<'_>>]) -> Result<Graph, Fault>;
-    /// From the next [`replay`](Self::replay) on, this call takes the place of that with this index, row after row, which has the same kernel.
+    /// Prepares kernels to be launched as one, each after the one before.
+    fn graph(&self, calls: &[Call<'_>]) -> Result<Graph, Fault>;
+    /// From the next [`replay`](Self::replay) on, this call takes the place of that with this index, which has the same kernel.
     fn change(&self, graph: Graph, index: usize, call: Call<'_>) -> Result<(), Fault>;
     /// Runs all kernels of a graph, in the order of the stream. What runs already is not changed by what is changed later.
     fn replay(&self, graph: Graph, stream: Stream) -> Result<(), Fault>;

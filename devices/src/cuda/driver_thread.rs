@@ -12,7 +12,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::thread;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// How long the driver thread stands by, or lingers, before it looks again.
+/// How long the driver thread stands by, or lingers, before it looks again, and how late it may be without being called.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 /// Shorter pauses are not slept: the system's timers and wake-ups are not that precise.
 const NAP_MIN: Duration = Duration::from_micros(40);
@@ -51,7 +51,8 @@ const NAP_MAX: Duration = Duration::from_millis(1);
 /// The end of what takes longer than this, and is alone, is not spun for: a processor's time at each end is then worth more than the
 /// few percent that it is found sooner.
 const AT_EASE_FROM: Duration = Duration::from_micros(300);
-/// To be woken by a timer takes so much of the processor that it should happen once, or twice, for each end.
+/// To be woken by a timer takes so much of the processor that it should happen once, or twice, for each of them: so long, at most, the
+/// driver thread rests after one, if that is how long it takes the next to come to its end.
 const REST_MAX: Duration = Duration::from_millis(4);
 /// How often it finds nothing before it sleeps until something is armed. Being woken costs whoever arms some microseconds.
 const LINGER_LOOKS: u32 = 10;
@@ -115,7 +116,21 @@ impl Core {
 
     /// Hands over to the driver thread: nobody else asks until it is too late for the next end. Waking it costs some microseconds.
     pub(super) fn call_driver(&self) {
-        if self.asleep_until_ns.load(Ordering::Relaxed) > self.shared.expectations.soonest_ns() {
+        self.call_driver_unless(Duration::ZERO);
+    }
+
+    /// The same where workers ask: they may be busy for long.
+    pub(super) fn call_driver_in_time(&self) {
+        self.call_driver_unless(LOOK_EVERY);
+    }
+
+    /// So late it may be.
+    fn call_driver_unless(&self, late: Duration) {
+        // Who falls asleep says so first, and looks after that.
+        fence(Ordering::SeqCst);
+        let asleep_until_ns = self.asleep_until_ns.load(Ordering::Relaxed);
+        let late_ns = late.as_nanos() as u64;
+        if asleep_until_ns > late_ns && asleep_until_ns - late_ns > self.shared.expectations.soonest_ns() {
             self.points.call();
         }
     }
@@ -132,11 +147,15 @@ impl Core {
         asked_ns != 0 && self.shared.now_ns() < asked_ns + WORKERS_ASK_FOR.as_nanos() as u64
     }
 
-    /// The driver thread sleeps, or until somebody calls.
-    fn sleep(&self, at_most: Duration, rest: bool) {
-        let until_ns = self.shared.now_ns() + at_most.as_nanos() as u64;
+    /// The driver thread sleeps: until somebody calls, and not longer than until so much after the next end.
+    fn sleep(&self, at_most: Duration, past: Duration, rest: bool) {
+        let now_ns = self.shared.now_ns();
+        let until_ns = now_ns + at_most.as_nanos() as u64;
         // Before it looks whether something was left to it; whoever leaves something looks after that.
         self.asleep_until_ns.store(until_ns, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let next_ns = self.shared.expectations.soonest_ns().saturating_add(past.as_nanos() as u64);
+        let at_most = Duration::from_nanos(until_ns.min(next_ns).saturating_sub(now_ns));
         if self.shared.expectations.is_any_left() {
             // It stays awake.
         } else if rest {
@@ -154,18 +173,20 @@ impl Core {
         while let Drive::Ask = self.points.wait_armed() {
             self.asleep_until_ns.store(0, Ordering::SeqCst);
             let mut quiet_looks = 0;
-            let (mut quiet_from_ns, mut rest) = (self.shared.now_ns(), LOOK_EVERY);
+            let (mut quiet_from_ns, mut was_at_ease) = (self.shared.now_ns(), false);
+            let mut rest = LOOK_EVERY;
             while quiet_looks < LINGER_LOOKS {
                 if self.points.outstanding() == 0 {
                     // Whoever arms next need not wake this thread. What comes and goes as the one before is then found by one look.
                     if quiet_looks == 0 {
                         let now_ns = self.shared.now_ns();
                         let cycle = Duration::from_nanos(now_ns.saturating_sub(quiet_from_ns));
-                        rest = cycle.saturating_sub(2 * NAP_MIN).clamp(LOOK_EVERY, REST_MAX);
-                        quiet_from_ns = now_ns;
+                        let next = if was_at_ease { cycle.saturating_sub(2 * NAP_MIN) } else { LOOK_EVERY };
+                        (quiet_from_ns, rest) = (now_ns, next.clamp(LOOK_EVERY, REST_MAX));
+                        was_at_ease = false;
                     }
                     quiet_looks += 1;
-                    self.sleep(rest, true);
+                    self.sleep(rest, Duration::ZERO, true);
                     continue;
                 }
                 quiet_looks = 0;
@@ -181,7 +202,12 @@ impl Core {
                 } else if do_workers_ask {
                     self.stand_by();
                 } else {
-                    self.pause(rest);
+                    was_at_ease = self.is_at_ease();
+                    if was_at_ease {
+                        self.pause_at_ease();
+                    } else {
+                        self.pause();
+                    }
                     self.look_for_workers();
                 }
             }
@@ -194,28 +220,22 @@ impl Core {
         let begin_ns = self.shared.now_ns();
         while !self.shared.expectations.is_any_left() && self.do_workers_ask() {
             if !self.is_left_to_driver() || self.shared.now_ns() > begin_ns + STAND_BY_FOR.as_nanos() as u64 {
-                return self.sleep(LOOK_EVERY, false);
+                return self.sleep(LOOK_EVERY, LOOK_EVERY, false);
             }
             std::hint::spin_loop();
         }
     }
 
-    /// Lets time pass until asking is worth while, on the driver thread: asleep as far as the system's timers are precise enough, or
-    /// a little longer.
-    fn pause(&self, rested: Duration) {
+    /// Whether what is outstanding is alone and takes long.
+    fn is_at_ease(&self) -> bool {
+        self.points.outstanding() == 1 && self.shared.expectations.soonest_takes() > AT_EASE_FROM
+    }
+
+    /// Lets time pass until asking is worth while, on the driver thread: asleep as far as the system's timers are precise enough.
+    fn pause(&self) {
         let quiet = self.quiet_for();
-        if quiet.max(rested) > AT_EASE_FROM && self.points.outstanding() == 1 {
-            self.sleep(quiet.min(NAP_MAX), false);
-            while self.points.outstanding() == 1
-                && !self.shared.expectations.is_any_left()
-                && self.look_for_workers() == 0
-            {
-                self.sleep(self.quiet_for().clamp(NAP_MIN / 2, NAP_MAX), false);
-            }
-            return;
-        }
         if quiet > NAP_MIN {
-            self.sleep((quiet - NAP_MIN / 2).min(NAP_MAX), false);
+            self.sleep((quiet - NAP_MIN / 2).min(NAP_MAX), Duration::ZERO, false);
         }
         // Where there are few cores, a thread that spins takes one from the workers.
         while !self.quiet_for().is_zero() && self.points.outstanding() > 0 && self.look_for_workers() == 0 {
@@ -223,6 +243,17 @@ impl Core {
                 std::hint::spin_loop();
             } else {
                 thread::yield_now();
+            }
+        }
+    }
+
+    /// The same, asleep also where the timers are not that precise.
+    fn pause_at_ease(&self) {
+        loop {
+            let nap = self.quiet_for().clamp(NAP_MIN / 2, NAP_MAX);
+            self.sleep(nap, NAP_MIN / 2, false);
+            if !self.is_at_ease() || self.shared.expectations.is_any_left() || self.look_for_workers() > 0 {
+                break;
             }
         }
     }

@@ -133,7 +133,9 @@ impl Engine {
                     return flight.end(Err(fault));
                 }
                 self.core.points.arm(lane, flight);
-                if !harvest::armed() {
+                if harvest::armed() {
+                    self.core.call_driver_in_time();
+                } else {
                     self.core.call_driver();
                 }
             }

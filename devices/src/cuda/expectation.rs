@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 use crate::LaneId;
 use crate::table::PLACES;
@@ -21,6 +22,8 @@ pub(super) struct Expectations {
     estimates: Box<[AtomicU32]>,
     /// By lane, in the engine's time. Written by whoever has the lane's submission in hand.
     next_ns: Box<[AtomicU64]>,
+    /// By lane: since when what is on it is under way.
+    armed_ns: Box<[AtomicU64]>,
     /// By lane, one bit each: its submission is left to the driver thread to enqueue.
     left: Box<[AtomicU64]>,
 }
@@ -32,6 +35,7 @@ impl Expectations {
         Self {
             estimates: (0..PLACES).map(|_| AtomicU32::new(0)).collect(),
             next_ns: (0..lanes).map(|_| AtomicU64::new(u64::MAX)).collect(),
+            armed_ns: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
             left: (0..lanes.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -69,6 +73,11 @@ impl Expectations {
         }
     }
 
+    /// What is on this lane is under way.
+    pub(super) fn begin(&self, lane: LaneId, armed_ns: u64) {
+        self.armed_ns[lane.0].store(armed_ns, Relaxed);
+    }
+
     /// What is on this lane is worth asking for from then on.
     pub(super) fn expect(&self, lane: LaneId, at_ns: u64) {
         self.next_ns[lane.0].store(at_ns, Relaxed);
@@ -83,6 +92,14 @@ impl Expectations {
     pub(super) fn lanes(&self) -> impl Iterator<Item = (LaneId, u64)> {
         let next_ns = self.next_ns.iter().map(|next_ns| next_ns.load(Relaxed));
         next_ns.enumerate().filter(|(_, next_ns)| *next_ns != u64::MAX).map(|(lane, ns)| (LaneId(lane), ns))
+    }
+
+    /// How long what is worth asking for first takes, as far as is expected. Nothing takes no time.
+    pub(super) fn soonest_takes(&self) -> Duration {
+        let soonest = self.lanes().min_by_key(|&(_, next_ns)| next_ns);
+        let takes_ns =
+            |(lane, next_ns): (LaneId, u64)| next_ns.saturating_sub(self.armed_ns[lane.0].load(Relaxed));
+        Duration::from_nanos(soonest.map_or(0, takes_ns))
     }
 
     /// When somebody is worth asking.
@@ -176,7 +193,12 @@ mod tests {
         for (lane, at_ns) in [(0, 50_000), (1, 20_000), (2, 90_000)] {
             expectations.expect(LaneId(lane), at_ns);
         }
-        assert_eq!(expectations.soonest_ns(), 20_000);
+        assert_eq!(
+            (expectations.soonest_ns(), expectations.soonest_takes()),
+            (20_000, Duration::from_micros(20))
+        );
+        expectations.begin(LaneId(1), 15_000);
+        assert_eq!(expectations.soonest_takes(), Duration::from_micros(5));
         expectations.forget(LaneId(1));
         assert_eq!(expectations.soonest_ns(), 50_000);
         assert_eq!(expectations.lanes().map(|(lane, _)| lane.0).collect::<Vec<_>>(), [0, 2]);

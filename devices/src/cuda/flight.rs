@@ -26,7 +26,7 @@ pub(super) struct Flight {
     pub(super) course: Course,
     /// What the waiter is told, if enqueueing failed half way.
     pub(super) verdict: Option<DeviceErrorKind>,
-    /// `None` once the waiter was told.
+    /// `None` once the waiter was told of a failure before the end.
     pub(super) job: Option<Job>,
     pub(super) held: Held,
     /// If the output is to be handed on ahead.
@@ -92,6 +92,7 @@ impl Schedule {
         self.armed_ns = shared.now_ns();
         self.ask_ns = shared.expectations.next_ask_ns(self.place, self.armed_ns, self.armed_ns);
         self.check_ns = self.armed_ns + CHECK_EVERY_NS;
+        shared.expectations.begin(lane, self.armed_ns);
         self.expect(shared, lane);
     }
 
@@ -147,7 +148,7 @@ impl Flight {
                 return Err(fault);
             }
             // What is on the stream still uses the buffers.
-            let event = shared.take_event()?;
+            let event = shared.events.take()?;
             self.course = Course::Event(event);
             driver.record(event, stream)?;
             self.verdict = Some(kind_of(&fault));
@@ -250,7 +251,7 @@ impl Point for Flight {
                 let _ = lane.retire();
             } else {
                 if let Course::Event(event) = course {
-                    shared.give_event(event);
+                    shared.events.give(event);
                 }
                 drop(lane);
             }
@@ -267,14 +268,17 @@ impl Point for Flight {
     }
 
     fn overdue(&mut self) {
-        let text = format!("the GPU has not come to the end of it in {:?}", self.hang_after);
-        let fault = Fault::new(Severity::Fatal, text.as_str());
-        self.shared.retirement.retire(&fault);
+        // Who still waits for what was handed on ahead does not hang itself: its GPU stays, without the lane.
+        let fault = self.held.is_late().unwrap_or_else(|| {
+            let text = format!("the GPU has not come to the end of it in {:?}", self.hang_after);
+            self.shared.retirement.retire(&Fault::new(Severity::Fatal, text.as_str()));
+            Fault::new(Severity::Ordinary, text)
+        });
         if let Some(ready) = &self.ready {
-            ready.end(Err(fault));
+            ready.end(Err(fault.clone()));
         }
         if let Some(job) = self.job.take() {
-            let _ = catch_unwind(AssertUnwindSafe(|| job.fail(DeviceErrorKind::Failed(text.into()))));
+            let _ = catch_unwind(AssertUnwindSafe(|| job.fail(kind_of(&fault))));
         }
     }
 

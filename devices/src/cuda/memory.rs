@@ -154,16 +154,31 @@ impl<T: Pod> Download<T> {
     }
 
     /// The elements, now that the GPU is done.
+    ///
+    /// # Panics
+    /// If they were handed on [ahead](super::Finish::ahead): whoever takes up what lies on the GPU has to download that.
     #[allow(unsafe_code)]
     pub fn read<'a>(&'a self, _landed: &'a Landed) -> &'a [T] {
+        self.assert_landed();
         // SAFETY: as in `Staged`; the GPU wrote it, and is done.
         unsafe { std::slice::from_raw_parts(self.block.address() as *const T, self.len) }
     }
 }
 
+impl<T> Download<T> {
+    /// Whose end has come is known only of what was not handed on before.
+    fn assert_landed(&self) {
+        assert!(self.block.ready().is_none(), "a download was handed on ahead: it has not landed");
+    }
+}
+
 impl Download<u8> {
     /// The bytes themselves, without a copy.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
     pub fn into_bytes(self, _landed: &Landed) -> PinnedBytes {
+        self.assert_landed();
         PinnedBytes { block: self.block, len: self.len }
     }
 }

@@ -78,7 +78,6 @@ pub struct MockDriver {
     launches: AtomicU64,
     replays: AtomicU64,
     waits: AtomicU64,
-    handles: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -137,7 +136,6 @@ impl MockDriver {
             launches: AtomicU64::new(0),
             replays: AtomicU64::new(0),
             waits: AtomicU64::new(0),
-            handles: AtomicUsize::new(1),
             state: Mutex::default(),
         }
     }
@@ -173,7 +171,9 @@ impl MockDriver {
     }
 
     fn handle(&self) -> usize {
-        self.handles.fetch_add(1, Ordering::Relaxed)
+        // No two mocks have the same.
+        static HANDLES: AtomicUsize = AtomicUsize::new(1);
+        HANDLES.fetch_add(1, Ordering::Relaxed)
     }
 
     fn take(&self, bytes: usize, pinned: bool) -> Result<u64, Fault> {
@@ -284,7 +284,7 @@ impl Driver for MockDriver {
         self.waits.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         alive(&state)?;
-        // The events of another mock are not known here: what it does is done at once.
+        // The events of another mock are not known here: its kernels have run when it was asked to launch them.
         match state.events.get(&event.0).copied() {
             Some(Reach::At(at)) => {
                 let waiting = state.waiting.entry(stream.0).or_insert(at);
@@ -407,10 +407,10 @@ impl Driver for MockDriver {
         Ok(())
     }
 
-    fn graph(&self, rows: &[Vec<Call<'_>>]) -> Result<Graph, Fault> {
+    fn graph(&self, calls: &[Call<'_>]) -> Result<Graph, Fault> {
         alive(&self.state())?;
         let graph = self.handle();
-        self.state().graphs.insert(graph, rows.iter().flatten().map(OwnedCall::of).collect());
+        self.state().graphs.insert(graph, calls.iter().map(OwnedCall::of).collect());
         Ok(Graph(graph))
     }
 

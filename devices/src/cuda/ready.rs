@@ -9,27 +9,28 @@
 use std::sync::{Arc, OnceLock};
 
 use super::driver::{CudaEvent, Stream};
-use super::shared::Shared;
+use super::events::Events;
 use super::{Fault, Severity};
 
 /// The ready event of what a submission has handed on ahead. Goes with its memory.
 #[derive(Debug)]
 pub(super) struct Ready {
-    shared: Arc<Shared>,
+    /// Not more of the device than that: what was handed on can outlive it.
+    events: Arc<Events>,
     /// This one's alone until nobody can wait for it any more: else they would wait for something later.
     event: CudaEvent,
     end: OnceLock<Result<(), Fault>>,
 }
 
 impl Ready {
-    pub(super) fn new(shared: &Arc<Shared>) -> Result<Arc<Self>, Fault> {
-        let (shared, event) = (shared.clone(), shared.take_event()?);
-        Ok(Arc::new(Self { shared, event, end: OnceLock::new() }))
+    pub(super) fn new(events: &Arc<Events>) -> Result<Arc<Self>, Fault> {
+        let (events, event) = (events.clone(), events.take()?);
+        Ok(Arc::new(Self { events, event, end: OnceLock::new() }))
     }
 
     /// Everything is on the stream.
     pub(super) fn record(&self, stream: Stream) -> Result<(), Fault> {
-        self.shared.driver.record(self.event, stream)
+        self.events.driver.record(self.event, stream)
     }
 
     /// The GPU is done, or has failed. The first counts.
@@ -46,17 +47,28 @@ impl Ready {
         match self.end.get() {
             None => Ok(Some(self.event)),
             Some(Ok(())) => Ok(None),
-            Some(Err(fault)) => {
-                let ordinal = self.shared.driver.info().ordinal;
-                let text = format!("what GPU {ordinal} has handed on ahead has not come: {}", fault.text());
-                Err(Fault::new(Severity::Ordinary, text))
-            }
+            Some(Err(fault)) => Err(self.has_not_come(fault.text())),
         }
+    }
+
+    /// Why it has not come, for those who have waited for too long; `None`: it has.
+    pub(super) fn is_late(&self) -> Option<Fault> {
+        match self.end.get() {
+            None => Some(self.has_not_come("it is on its way")),
+            Some(Ok(())) => None,
+            Some(Err(fault)) => Some(self.has_not_come(fault.text())),
+        }
+    }
+
+    /// Costs who waits for it, and not the GPU that it does so on.
+    fn has_not_come(&self, why: &str) -> Fault {
+        let ordinal = self.events.driver.info().ordinal;
+        Fault::new(Severity::Ordinary, format!("what GPU {ordinal} has handed on ahead has not come: {why}"))
     }
 }
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        self.shared.give_event(self.event);
+        self.events.give(self.event);
     }
 }

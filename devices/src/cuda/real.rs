@@ -363,8 +363,8 @@ impl Driver for RealDriver {
         launched.map_err(|error| fault("cuLaunchKernel", error))
     }
 
-    fn graph(&self, rows: &[Vec<Call<'_>>]) -> Result<Graph, Fault> {
-        Ok(Graph(Box::into_raw(Box::new(RealGraph::new(rows)?)) as usize))
+    fn graph(&self, calls: &[Call<'_>]) -> Result<Graph, Fault> {
+        Ok(Graph(Box::into_raw(Box::new(RealGraph::new(calls)?)) as usize))
     }
 
     fn change(&self, graph: Graph, index: usize, call: Call<'_>) -> Result<(), Fault> {

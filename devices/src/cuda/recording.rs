@@ -147,11 +147,14 @@ impl Recording {
         (!self.copies).then_some(calls)
     }
 
-    /// Enqueues what everything else waits for, unless that was done.
-    pub(super) fn enqueue_waits(&mut self, driver: &dyn Driver, stream: Stream) -> Result<(), Interrupted> {
-        let enqueued = self.waits.drain(..).try_for_each(|event| driver.wait(stream, event));
-        // A wait uses no buffers, so nothing is under way.
-        enqueued.map_err(|fault| Interrupted { fault, under_way: false })
+    /// Enqueues what everything else waits for, unless that was done. Says whether there was anything.
+    pub(super) fn enqueue_waits(&mut self, driver: &dyn Driver, stream: Stream) -> Result<bool, Interrupted> {
+        for (index, &event) in self.waits.iter().enumerate() {
+            driver.wait(stream, event).map_err(|fault| Interrupted { fault, under_way: index > 0 })?;
+        }
+        let waits = !self.waits.is_empty();
+        self.waits.clear();
+        Ok(waits)
     }
 
     /// Enqueues everything, one by one.

@@ -53,7 +53,18 @@ impl Replays {
         stream: Stream,
         mut recording: Recording,
     ) -> Result<(), Interrupted> {
-        recording.enqueue_waits(driver, stream)?;
+        let waits = recording.enqueue_waits(driver, stream)?;
+        // A lane whose stream still waits is not free, whatever else was enqueued.
+        self.enqueue_rest(driver, stream, recording)
+            .map_err(|Interrupted { fault, under_way }| Interrupted { fault, under_way: under_way || waits })
+    }
+
+    fn enqueue_rest(
+        &mut self,
+        driver: &dyn Driver,
+        stream: Stream,
+        mut recording: Recording,
+    ) -> Result<(), Interrupted> {
         let Some(place) = self.kept.iter().position(|kept| kept.recording.is_like(&recording)) else {
             let enqueued = recording.enqueue(driver, stream);
             if enqueued.is_ok() && recording.calls().is_some() {
@@ -102,7 +113,7 @@ impl Kept {
         recording: &mut Recording,
     ) -> Result<(), Interrupted> {
         if let State::Known = self.state {
-            self.state = match recording.calls().map(|calls| driver.graph(&[calls.collect()])) {
+            self.state = match recording.calls().map(|calls| driver.graph(&calls.collect::<Vec<_>>())) {
                 Some(Ok(graph)) => State::Graph(graph), // (2)
                 Some(Err(fault)) if fault.is_fatal() => return Err(Interrupted { fault, under_way: false }),
                 _ => State::NoGraph, // (5)

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use asynchrotron_sync::LanePool;
 
-use super::driver::{CudaEvent, Driver, Function, Pinned, Stream};
+use super::driver::{Driver, Function, Pinned, Stream};
 use super::engine::Retirement;
+use super::events::Events;
 use super::expectation::Expectations;
 use super::kernel::{Kernels, LaneKernels};
 use super::mover;
@@ -25,10 +26,7 @@ pub(super) struct Shared {
     pub(super) kernels: Kernels,
     pub(super) memory: Arc<Pool>,
     pub(super) pinned: Arc<Pool>,
-    /// Points that are on no stream.
-    events: Mutex<Vec<CudaEvent>>,
-    /// Whether threads sleep in the driver until an event is reached.
-    events_sleep: bool,
+    pub(super) events: Arc<Events>,
     pub(super) streams: Box<[Stream]>,
     /// By lane. Whoever holds the lane locks it, so nobody ever waits.
     replays: Box<[Mutex<Replays>]>,
@@ -67,8 +65,7 @@ impl Shared {
             retirement: Retirement::new(lanes, memory.clone()),
             memory,
             pinned: Pool::new(driver.clone(), Place::Host),
-            events: Mutex::default(),
-            events_sleep,
+            events: Events::new(driver.clone(), events_sleep),
             expectations: Expectations::new(streams.len()),
             origin: quanta::Instant::now(),
             streams,
@@ -115,16 +112,6 @@ impl Shared {
             Err(_) => *self.mover.get_or_init(|| None),
         }
     }
-
-    /// A point that is on no stream.
-    pub(super) fn take_event(&self) -> Result<CudaEvent, Fault> {
-        let pooled = self.events.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        pooled.map_or_else(|| self.driver.create_event(self.events_sleep), Ok)
-    }
-
-    pub(super) fn give_event(&self, event: CudaEvent) {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-    }
 }
 
 impl Drop for Shared {
@@ -139,9 +126,6 @@ impl Drop for Shared {
         self.driver.unpin(self.signals, self.streams.len() * SIGNAL_STRIDE);
         self.memory.trim();
         self.pinned.trim();
-        for event in self.events.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            self.driver.destroy_event(event);
-        }
         for stream in &self.streams {
             self.driver.destroy_stream(*stream);
         }

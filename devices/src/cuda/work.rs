@@ -53,7 +53,7 @@ pub(super) struct Asked {
 /// What stays until the GPU is done.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Memory of the GPU that the submission has taken.
+    /// Memory that the submission has taken, and that its output can be.
     taken: Vec<Arc<Block>>,
     /// Other memory.
     blocks: Vec<Arc<Block>>,
@@ -64,6 +64,11 @@ impl Held {
     /// What the submission leaves in its memory is handed on ahead.
     pub(super) fn hand_on(&self, ready: &Arc<Ready>) {
         self.taken.iter().for_each(|block| block.hand_on(ready));
+    }
+
+    /// Why something that is waited for has not come yet.
+    pub(super) fn is_late(&self) -> Option<Fault> {
+        self.blocks.iter().find_map(|block| block.ready()?.is_late())
     }
 }
 
@@ -95,11 +100,13 @@ impl<'a> Work<'a> {
     /// From now on everything is enqueued at once; what was recorded, now.
     fn enqueue_at_once(&mut self) {
         let Some(mut recording) = self.recording.take() else { return };
-        match self.shared.take_event() {
+        match self.shared.events.take() {
             Ok(event) => {
                 self.event = Some(event);
-                let enqueued = recording.enqueue(&*self.shared.driver, self.stream);
-                self.fault = enqueued.err().map(|Interrupted { fault, .. }| fault);
+                if self.fault.is_none() {
+                    let enqueued = recording.enqueue(&*self.shared.driver, self.stream);
+                    self.fault = enqueued.err().map(|Interrupted { fault, .. }| fault);
+                }
             }
             // Nobody could say when what a library enqueues has ended.
             Err(fault) => self.fault = Some(Fault::new(Severity::Fatal, fault.text().clone())),
@@ -242,8 +249,8 @@ impl<'a> Work<'a> {
     ///   it lies on another ─────▶ (1) memory of this GPU ──▶ (2) a copy into it, GPU to GPU, on this lane's stream
     /// ```
     ///
-    /// Both are kept until this GPU is done. What was handed on [ahead](super::Finish::ahead) is waited for on the GPU: nothing of this
-    /// submission begins before. All else was handed on after its end was found. Where the GPUs cannot reach each other, the driver
+    /// Both are kept until this GPU is done. What was handed on [ahead](super::Finish::ahead) is waited for on the GPU, by
+    /// what is asked for from now on at least. All else was handed on after its end was found. Where the GPUs cannot reach each other, the driver
     /// stages the copy through the host.
     ///
     /// # Errors
@@ -290,7 +297,7 @@ impl<'a> Work<'a> {
     /// [`Fault`].
     pub fn download<T: Pod>(&mut self, slice: &DeviceSlice<T>) -> Result<Download<T>, Fault> {
         let block = Arc::new(self.shared.pinned.take(slice.bytes())?);
-        self.held.blocks.push(block.clone());
+        self.held.taken.push(block.clone());
         self.keep(slice);
         if !slice.is_empty() {
             let (to, from, bytes) = (Pinned(block.address() as usize), slice.address(), slice.bytes());

@@ -372,7 +372,7 @@ impl<O: Offload> Core<O> {
     /// What is to be done, seen from a driver that holds so many free lanes.
     pub(super) fn decide(&self, view: &View, now: u64, lanes_held: usize) -> Action {
         let (lanes, available) = self.offload.lanes().counts();
-        // A lane is back in its pool before the replies of its batch are here. Whoever gets them will come again, so until
+        // A lane is usually back in its pool before the replies of its batch are here. Whoever gets them will come again, so until
         // then it counts as taken.
         let own = lanes.saturating_sub(view.running);
         let lanes_free = available.min(own).max(lanes_held);

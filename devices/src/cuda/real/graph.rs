@@ -18,19 +18,19 @@ pub(super) struct RealGraph {
 // SAFETY (for every call in here): the graph's handles are its own, and written to places that live as long as the call; those of
 // kernels and streams come from the same driver; parameters are read before a call returns.
 impl RealGraph {
-    /// These kernels: those of a row each after the one before, and the rows beside each other.
-    pub(super) fn new(rows: &[Vec<Call<'_>>]) -> Result<Self, Fault> {
+    /// These kernels, each after the one before.
+    pub(super) fn new(calls: &[Call<'_>]) -> Result<Self, Fault> {
         let mut this = Self {
             graph: std::ptr::null_mut(),
             executable: std::ptr::null_mut(),
-            nodes: Vec::with_capacity(rows.iter().map(Vec::len).sum()),
+            nodes: Vec::with_capacity(calls.len()),
         };
         // SAFETY: see above.
         unsafe { sys::cuGraphCreate(&mut this.graph, 0) }
             .result()
             .map_err(|error| fault("cuGraphCreate", error))?;
-        for (place, call) in rows.iter().flat_map(|row| row.iter().enumerate()) {
-            let before = this.nodes.last().copied().filter(|_| place > 0);
+        for call in calls {
+            let before = this.nodes.last().copied();
             let mut node = std::ptr::null_mut();
             // SAFETY: see above.
             with_pointers(call.arguments, |arguments| unsafe {
