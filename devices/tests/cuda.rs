@@ -12,7 +12,7 @@ use asynchrotron_devices::cuda::{
     CudaBody, CudaConfig, CudaDevice, Finish, KernelSource, Launch, Waiting, Work,
 };
 use asynchrotron_devices::{Device, DeviceError, DeviceErrorKind, Step};
-use conformance::within_reason;
+use conformance::{block_on, gpus, within_reason};
 
 static TWICE: KernelSource = KernelSource {
     name: "twice.cu",
@@ -149,16 +149,8 @@ conforms! {
 mod on_a_gpu {
     use super::*;
 
-    /// `None` where there is none, which is said once.
     fn real() -> Option<Arc<CudaDevice>> {
-        static SAID: std::sync::Once = std::sync::Once::new();
-        match CudaDevice::discover(config(Waiting::Ask)) {
-            Ok(gpus) => gpus.into_iter().next().map(Arc::new),
-            Err(why) => {
-                SAID.call_once(|| eprintln!("SKIPPED on a GPU: {why}"));
-                None
-            }
-        }
+        gpus(config(Waiting::Ask)).map(|[gpu]| gpu)
     }
 
     fn cuda() -> Arc<dyn Device> {
@@ -225,10 +217,6 @@ fn all() -> [CudaConfig; 5] {
     let [ask, call_back, thread, block] =
         [Waiting::Ask, Waiting::CallBack, Waiting::Thread, Waiting::Block].map(config);
     [ask, left(), call_back, thread, block]
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn many(device: &Arc<dyn Device>) {

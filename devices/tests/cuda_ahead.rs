@@ -5,7 +5,6 @@
 mod conformance;
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use asynchrotron_devices::cuda::mock::{MockConfig, MockDriver, MockKernel};
 use asynchrotron_devices::cuda::{
     CudaBody, CudaConfig, CudaDevice, DeviceSlice, Download, Finish, KernelSource, Launch, Waiting, Work,
 };
-use asynchrotron_devices::{Balanced, Device, DeviceError, HostConfig, HostDevice, LaneId, Step};
+use asynchrotron_devices::{Balanced, Device, DeviceError, HostConfig, HostDevice, Step};
 use asynchrotron_sync::Completion;
-use conformance::within_reason;
+use conformance::{block_on, gpus, within_reason};
 
 const LANES: usize = 4;
 
@@ -162,10 +161,6 @@ impl CudaBody<Download<u32>, Vec<u32>> for ReadAnothers {
     fn enqueue(&self, download: Download<u32>, _: &mut Work<'_>) -> anyhow::Result<Finish<Vec<u32>>> {
         Ok(Finish::when_done(move |landed| Ok(download.read(landed).to_vec())))
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn submit<S: Step>(device: &dyn Device, step: S, input: S::Input) -> Completion<S::Output, DeviceError> {
@@ -343,11 +338,16 @@ on_mocks! {
     threads: CudaConfig { waiting: Waiting::Thread, ..CudaConfig::default() };
 }
 
-/// Which lane a submission has, is the pool's choice.
-fn another_lane(device: &dyn Device, than: LaneId) -> asynchrotron_sync::Lane<LaneId> {
-    let mut others: Vec<_> = std::iter::from_fn(|| device.lanes().try_take()).collect();
-    let place = others.iter().position(|lane| **lane != than).expect("there are several");
-    others.swap_remove(place)
+/// What GPU 0 has handed on before it was lost.
+fn never_came() -> Numbers {
+    let latency = Duration::from_millis(50);
+    let crashing = MockConfig { crash_nth: Some(1), latency, ..MockConfig::default() };
+    let (fails, _) = mock(crashing, CudaConfig::default());
+    let product = block_on(submit(&*fails, Make::new(10, 0), 1)).unwrap();
+    // Its end is found by looking, whoever waits.
+    block_on((&*fails as &dyn Device).drain());
+    assert!(fails.retired().is_some());
+    product
 }
 
 #[test]
@@ -396,11 +396,7 @@ fn kernels_that_take_up_what_others_have_left_are_launched_as_one_as_well() {
 #[test]
 fn a_product_that_never_came_fails_its_model_as_well() {
     within_reason(|| {
-        let latency = Duration::from_millis(50);
-        let crashing = MockConfig { crash_nth: Some(1), latency, ..MockConfig::default() };
-        let (fails, _) = mock(crashing, CudaConfig::default());
-        let product = block_on(submit(&*fails, Make::new(10, 0), 1)).unwrap();
-        block_on((&*fails as &dyn Device).drain());
+        let product = never_came();
         let (other, driver) = mock(MockConfig { ordinal: 1, ..MockConfig::default() }, CudaConfig::default());
         let error = block_on(submit(&*other, KeepThenLibrary, product)).unwrap_err().to_string();
         assert!(error.contains("what GPU 0 has handed on ahead has not come"), "{error}");
@@ -462,11 +458,8 @@ fn what_waits_for_a_hang_hangs_and_everybody_is_told() {
         let (device, _) =
             mock(MockConfig { hang_nth: Some(1), ..MockConfig::default() }, CudaConfig::default());
         let gpu: &dyn Device = &*device;
-        let lane = gpu.lanes().try_take().unwrap();
-        let first = *lane;
-        let product = block_on(gpu.submit(lane, Arc::new(Make::new(10, 0)), 1)).unwrap();
-        let bring = gpu.submit(another_lane(gpu, first), Arc::new(Bring), product.clone());
-        let error = block_on(bring).unwrap_err().to_string();
+        let product = block_on(submit(gpu, Make::new(10, 0), 1)).unwrap();
+        let error = block_on(submit(gpu, Bring, product)).unwrap_err().to_string();
         assert!(error.contains("what GPU 0 has handed on ahead has not come"), "{error}");
         while device.retired().is_none() {
             std::thread::yield_now();
@@ -477,13 +470,7 @@ fn what_waits_for_a_hang_hangs_and_everybody_is_told() {
 #[test]
 fn who_takes_up_what_another_gpu_did_not_finish_is_told_why_and_that_goes_on() {
     within_reason(|| {
-        let latency = Duration::from_millis(50);
-        let crashing = MockConfig { crash_nth: Some(1), latency, ..MockConfig::default() };
-        let (fails, _) = mock(crashing, CudaConfig::default());
-        let product = block_on(submit(&*fails, Make::new(10, 0), 1)).unwrap();
-        // Its end is found by looking, whoever waits.
-        block_on((&*fails as &dyn Device).drain());
-        assert!(fails.retired().is_some());
+        let product = never_came();
         let (other, _) = mock(MockConfig { ordinal: 1, ..MockConfig::default() }, CudaConfig::default());
         let error = block_on(submit(&*other, Bring, product)).unwrap_err().to_string();
         assert!(
@@ -518,15 +505,8 @@ fn what_was_handed_on_can_outlive_its_device_and_keeps_nothing_else_of_it() {
 mod on_a_gpu {
     use super::*;
 
-    /// Without one, says so past the test runner, which shows what a test prints only if it fails.
     fn gpu() -> Option<Arc<CudaDevice>> {
-        match CudaDevice::discover(CudaConfig { lanes: LANES, ..CudaConfig::default() }) {
-            Ok(gpus) => gpus.into_iter().next().map(Arc::new),
-            Err(why) => {
-                let _ = writeln!(std::io::stderr(), "SKIPPED on a GPU: {why}");
-                None
-            }
-        }
+        gpus(CudaConfig { lanes: LANES, ..CudaConfig::default() }).map(|[gpu]| gpu)
     }
     // Some milliseconds: long beside what it takes to hand on, to be woken, and to enqueue.
     ahead!(gpu(), 5_000_000);

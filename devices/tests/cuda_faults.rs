@@ -20,7 +20,7 @@ use asynchrotron_devices::{
     Balanced, BatchStep, Device, DeviceError, DeviceErrorKind, HostConfig, HostDevice, Offsets, OnDevice,
     Step,
 };
-use conformance::within_reason;
+use conformance::{block_on, within_reason};
 use proptest::prelude::*;
 
 static ADD: KernelSource = KernelSource { name: "add.cu", source: "(the mock's)", options: &[] };
@@ -200,10 +200,6 @@ fn assert_idle(gpu: &CudaDevice, lanes: usize) {
 
 fn drained(device: &dyn Device) {
     block_on(device.drain());
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 /// How many random cases: more with `PROPTEST_CASES`.

@@ -11,7 +11,7 @@ use asynchrotron_devices::{
     Completion, Device, DeviceConfig, DeviceError, DeviceErrorKind, DeviceKind, Devices, EmulatedConfig,
     EmulatedDevice, Faults, Step,
 };
-use conformance::{Held, Sorted, Sum, Tracker, held, within_reason};
+use conformance::{Held, Sorted, Sum, Tracker, block_on, held, within_reason};
 
 fn quick() -> EmulatedConfig {
     EmulatedConfig {
@@ -40,10 +40,6 @@ mod with_jitter_and_few_engines {
         let (lanes, engines) = (5, 2);
         device(EmulatedConfig { lanes, engines, jitter: 0.5, ..quick() })
     });
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn submit(device: &dyn Device) -> Completion<f32, DeviceError> {

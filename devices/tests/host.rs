@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use asynchrotron_devices::{
     Device, DeviceConfig, DeviceError, DeviceErrorKind, DeviceKind, Devices, HostConfig, HostDevice, Step,
 };
-use conformance::{Held, Sum, Tracker, held, within_reason};
+use conformance::{Held, Sum, Tracker, block_on, held, within_reason};
 
 fn host() -> Arc<dyn Device> {
     Arc::new(HostDevice::new(HostConfig { lanes: 3, ..HostConfig::default() }))
@@ -62,10 +62,6 @@ impl Step for Busy {
         }
         Ok(thread::current().id())
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn run<S: Step>(device: &dyn Device, step: S, input: S::Input) -> Result<S::Output, DeviceError> {

@@ -20,7 +20,7 @@ use asynchrotron_devices::inference::{
 };
 use asynchrotron_devices::onnx::{Attribute, CudaModel, DeviceTensor, ModelConfig, ModelDraft, ModelSource};
 use asynchrotron_devices::{Balanced, BatchStep, Device, DeviceError, HostConfig, HostDevice, Step, columns};
-use conformance::within_reason;
+use conformance::{block_on, within_reason};
 use onnx_support::{Numbers, bits, device, difference, load, network, only, skipped};
 
 const LANES: usize = 3;
@@ -52,10 +52,6 @@ fn gpu(lanes: usize) -> Option<Arc<CudaDevice>> {
         return None;
     }
     gpus.into_iter().next().map(Arc::new)
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 type Model = Arc<Inference<Inputs>>;

@@ -17,7 +17,7 @@ use asynchrotron_devices::onnx::{Attribute, ModelConfig, ModelDraft, ModelSource
 use asynchrotron_devices::{
     BatchStep, Device, DeviceConfig, DeviceErrorKind, DeviceKind, Devices, Fused, LaneId, Step,
 };
-use conformance::{Held, Tracker, held, within_reason};
+use conformance::{Held, Tracker, block_on, held, within_reason};
 use onnx_support::{Numbers, device, device_with, load, network, only, threads_only};
 
 fn is_here() -> bool {
@@ -51,10 +51,6 @@ mod threads {
         Arc::new(threads_only(2).unwrap())
     }
     super::conformance::suite!(onnx, super::is_here);
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn of_rows(rows: usize, features: usize) -> Arc<Blocks> {

@@ -5,7 +5,6 @@
 mod conformance;
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use asynchrotron_devices::cuda::{
     CudaBody, CudaConfig, CudaDevice, DeviceColumns, DeviceSlice, Finish, KernelSource, Launch, Work,
 };
 use asynchrotron_devices::{Balanced, Columns, Device, HostConfig, HostDevice, Step, columns};
-use conformance::within_reason;
+use conformance::{block_on, gpus, within_reason};
 
 /// As many as there are tasks, so that nobody ever waits for a lane.
 const LANES: usize = 8;
@@ -204,10 +203,6 @@ fn both(gpus: &Gpus) -> Arc<dyn Device> {
     Arc::new(Balanced::new("both", members, Arc::new(reserve)))
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
-
 fn assert_nothing_lies_there(gpus: &Gpus) {
     for gpu in gpus {
         block_on((&**gpu as &dyn Device).drain());
@@ -329,10 +324,10 @@ mod on_mocks {
         Arc::new(CudaDevice::open(Arc::new(driver), config).unwrap())
     }
 
-    fn gpus() -> Option<Gpus> {
+    fn two() -> Option<Gpus> {
         Some([0, 1].map(|ordinal| gpu(MockConfig { ordinal, ..MockConfig::default() })))
     }
-    on_two!(gpus);
+    on_two!(two);
 
     #[test]
     fn what_lies_on_a_gpu_that_has_failed_is_refused_and_the_other_goes_on() {
@@ -387,26 +382,14 @@ mod on_mocks {
 mod on_a_gpu {
     use super::*;
 
-    /// The first two; without, says so past the test runner, which shows what a test prints only if it fails.
-    fn gpus() -> Option<Gpus> {
-        let gpus = CudaDevice::discover(CudaConfig { lanes: LANES, ..CudaConfig::default() });
-        let two = gpus.and_then(|gpus| {
-            let mut gpus = gpus.into_iter().map(Arc::new);
-            gpus.next().zip(gpus.next()).ok_or_else(|| "there is only one".to_owned())
-        });
-        match two {
-            Ok((first, second)) => Some([first, second]),
-            Err(why) => {
-                let _ = writeln!(std::io::stderr(), "SKIPPED on two GPUs: {why}");
-                None
-            }
-        }
+    fn two() -> Option<Gpus> {
+        gpus(CudaConfig { lanes: LANES, ..CudaConfig::default() })
     }
-    on_two!(gpus);
+    on_two!(two);
 
     #[test]
     fn what_nobody_else_keeps_stays_until_it_was_copied() {
-        let Some(gpus) = gpus() else { return };
+        let Some(gpus) = two() else { return };
         let (leave, take) = (Arc::new(Leave::default()), Arc::new(Take::default()));
         let [from, to]: [&dyn Device; 2] = [&*gpus[0], &*gpus[1]];
         for salt in 0..20 {

@@ -49,8 +49,8 @@ use super::work::Work;
 /// }
 /// ```
 pub trait CudaBody<I, O>: Send + Sync {
-    /// Enqueues copies and kernels, and returns how the output comes about. Must not wait for the GPU. What
-    /// it takes from `work` stays until the GPU is done, also if this fails half way.
+    /// Enqueues copies and kernels, and returns how the output comes about. Must not wait for the GPU. What it takes from `work` stays
+    /// until the GPU is done, also if this fails half way.
     ///
     /// # Errors
     ///

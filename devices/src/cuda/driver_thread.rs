@@ -128,9 +128,9 @@ impl Core {
     fn call_driver_unless(&self, late: Duration) {
         // Who falls asleep says so first, and looks after that.
         fence(Ordering::SeqCst);
-        let asleep_until_ns = self.asleep_until_ns.load(Ordering::Relaxed);
-        let late_ns = late.as_nanos() as u64;
-        if asleep_until_ns > late_ns && asleep_until_ns - late_ns > self.shared.expectations.soonest_ns() {
+        let until_ns = self.asleep_until_ns.load(Ordering::Relaxed).saturating_sub(late.as_nanos() as u64);
+        // Looked at only while it sleeps.
+        if until_ns > 0 && until_ns > self.shared.expectations.soonest_ns() {
             self.points.call();
         }
     }

@@ -249,8 +249,8 @@ impl<'a> Work<'a> {
     ///   it lies on another ─────▶ (1) memory of this GPU ──▶ (2) a copy into it, GPU to GPU, on this lane's stream
     /// ```
     ///
-    /// Both are kept until this GPU is done. What was handed on [ahead](super::Finish::ahead) is waited for on the GPU, by
-    /// what is asked for from now on at least. All else was handed on after its end was found. Where the GPUs cannot reach each other, the driver
+    /// Both are kept until this GPU is done. What was handed on [ahead](super::Finish::ahead) is waited for on the GPU, by what is asked
+    /// for from now on at least. All else was handed on after its end was found. Where the GPUs cannot reach each other, the driver
     /// stages the copy through the host.
     ///
     /// # Errors
@@ -320,12 +320,9 @@ impl<'a> Work<'a> {
     fn take_up<T: Pod>(&mut self, slice: &DeviceSlice<T>) -> Result<(), Fault> {
         let block = slice.block();
         self.held.blocks.push(block.clone());
-        match block.ready().map(|ready| ready.awaited()).transpose()?.flatten() {
-            Some(event) => {
-                self.ask(|recording| recording.wait(event), |driver, stream| driver.wait(stream, event))
-            }
-            None => Ok(()),
-        }
+        let Some(ready) = block.ready() else { return Ok(()) };
+        let Some(event) = ready.awaited()? else { return Ok(()) };
+        self.ask(|recording| recording.wait(event), |driver, stream| driver.wait(stream, event))
     }
 
     /// Keeps anything else until the GPU is done.

@@ -9,6 +9,8 @@
 //! The device must have at least two lanes and run the steps' bodies for the host. Nothing here sleeps: tests are steered
 //! through channels, and whatever hangs is ended by [`within_reason`].
 
+#[cfg(feature = "cuda")]
+mod gpus;
 mod steps;
 
 use std::future::poll_fn;
@@ -22,6 +24,9 @@ use std::time::Duration;
 
 use asynchrotron_devices::{Completion, Device, DeviceError, DeviceErrorKind, Step};
 
+#[cfg(feature = "cuda")]
+#[allow(unused_imports)] // most devices are none
+pub(crate) use gpus::gpus;
 pub(crate) use steps::*;
 
 /// Makes one test of each promise. `$is_here`: whether there is such a device; it says so where there is none.
@@ -86,7 +91,8 @@ pub(crate) fn within_reason(test: impl FnOnce() + Send + 'static) {
 }
 
 /// Runs a future on a runtime with one thread: whoever blocks it blocks everything.
-fn on_one_thread<T>(future: impl Future<Output = T>) -> T {
+#[allow(dead_code)]
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
@@ -118,7 +124,7 @@ fn assert_idle(device: &dyn Device) {
 
 #[track_caller]
 fn assert_works(device: &dyn Device) {
-    let sum = on_one_thread(device.run(&Arc::new(Sum), vec![1.0, 2.0]));
+    let sum = block_on(device.run(&Arc::new(Sum), vec![1.0, 2.0]));
     assert_eq!(sum.unwrap(), 3.0);
 }
 
@@ -135,7 +141,7 @@ pub(crate) fn results_equal_the_hosts(factory: Factory<'_>) {
         let expected = step.on_host(input.clone()).unwrap();
         // Several times, because a device may change its ways when it knows a step.
         for _ in 0..4 {
-            assert_eq!(on_one_thread(device.run(&step, input.clone())).unwrap(), expected);
+            assert_eq!(block_on(device.run(&step, input.clone())).unwrap(), expected);
         }
     }
     let device = factory();
@@ -174,7 +180,7 @@ pub(crate) fn completions_come_in_any_order(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
     let (first, first_hold) = hold(&*device, &tracker);
     let (second, second_hold) = hold(&*device, &tracker);
-    on_one_thread(async {
+    block_on(async {
         let mut first = pin!(first);
         second_hold.open();
         second.await.unwrap();
@@ -187,7 +193,7 @@ pub(crate) fn completions_come_in_any_order(factory: Factory<'_>) {
 pub(crate) fn at_most_one_submission_per_lane(factory: Factory<'_>) {
     let device = factory();
     let lanes = device.capability().lanes;
-    on_one_thread(async {
+    block_on(async {
         let step = Arc::new(Crowd::default());
         let (go, begun): (Vec<_>, Vec<_>) = (0..lanes + 5)
             .map(|_| {
@@ -215,7 +221,7 @@ pub(crate) fn at_most_one_submission_per_lane(factory: Factory<'_>) {
 
 pub(crate) fn the_lane_is_back_before_the_completion(factory: Factory<'_>) {
     let device = factory();
-    on_one_thread(async {
+    block_on(async {
         for _ in 0..200 {
             let (input, hold) = held(Tracker::default().buffer());
             hold.open();
@@ -228,7 +234,7 @@ pub(crate) fn the_lane_is_back_before_the_completion(factory: Factory<'_>) {
 pub(crate) fn cancelled_while_waiting_for_a_lane(factory: Factory<'_>) {
     let (device, busy, tracker) = (factory(), Tracker::default(), Tracker::default());
     let running: Vec<_> = (0..device.capability().lanes).map(|_| hold(&*device, &busy)).collect();
-    on_one_thread(async {
+    block_on(async {
         let (input, _hold) = held(tracker.buffer());
         let held = Arc::new(Held);
         let mut run = Box::pin(device.run(&held, input));
@@ -247,7 +253,7 @@ pub(crate) fn cancelled_while_waiting_for_a_lane(factory: Factory<'_>) {
 
 pub(crate) fn cancelled_right_after_submission(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
-    on_one_thread(async {
+    block_on(async {
         for _ in 0..200 {
             let (input, hold) = held(tracker.buffer());
             hold.open();
@@ -269,7 +275,7 @@ pub(crate) fn cancelled_while_running(factory: Factory<'_>) {
     // The device is not done with them.
     assert_eq!((tracker.alive(), device.lanes().available()), (1, lanes - 1));
     hold.open();
-    on_one_thread(device.drain());
+    block_on(device.drain());
     assert_eq!(tracker.alive(), 0);
     assert_idle(&*device);
     assert_works(&*device);
@@ -279,7 +285,7 @@ pub(crate) fn cancelled_after_completion(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
     let (completion, hold) = hold(&*device, &tracker);
     hold.open();
-    on_one_thread(device.drain());
+    block_on(device.drain());
     assert_eq!(tracker.alive(), 1, "the output waits in the completion");
     assert_idle(&*device);
     drop(completion);
@@ -289,7 +295,7 @@ pub(crate) fn cancelled_after_completion(factory: Factory<'_>) {
 pub(crate) fn an_error_of_a_step_arrives_and_the_device_goes_on(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
     let failing = Arc::new(Failing);
-    on_one_thread(async {
+    block_on(async {
         for n in 0..3 * device.capability().lanes {
             let error = device.run(&failing, (tracker.buffer(), n)).await.unwrap_err();
             assert_eq!((error.device(), error.step()), (device.name(), "failing"));
@@ -309,7 +315,7 @@ pub(crate) fn an_error_of_a_step_arrives_and_the_device_goes_on(factory: Factory
 pub(crate) fn a_panic_of_a_step_arrives_and_the_device_goes_on(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
     let panicking = Arc::new(Panicking);
-    on_one_thread(async {
+    block_on(async {
         for _ in 0..3 * device.capability().lanes {
             let error = device.run(&panicking, tracker.buffer()).await.unwrap_err();
             let text = format!("step `panicking` panicked on device `{}`: out of cheese", device.name());
@@ -323,7 +329,7 @@ pub(crate) fn a_panic_of_a_step_arrives_and_the_device_goes_on(factory: Factory<
 
 pub(crate) fn a_panic_while_dropping_an_output_costs_nobody_else(factory: Factory<'_>) {
     let device = factory();
-    on_one_thread(async {
+    block_on(async {
         for _ in 0..3 * device.capability().lanes {
             let (input, hold) = held(Tracker::default().buffer());
             let lane = device.lanes().take().await.unwrap();
@@ -340,7 +346,7 @@ pub(crate) fn a_panic_while_dropping_an_output_costs_nobody_else(factory: Factor
 
 pub(crate) fn after_a_drain_completions_are_there(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
-    on_one_thread(async {
+    block_on(async {
         for _ in 0..500 {
             let (input, hold) = held(tracker.buffer());
             let lane = device.lanes().try_take().unwrap();
@@ -354,7 +360,7 @@ pub(crate) fn after_a_drain_completions_are_there(factory: Factory<'_>) {
 
 pub(crate) fn drain_waits_for_everything_submitted(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
-    on_one_thread(async {
+    block_on(async {
         device.drain().await; // nothing to wait for
         let (first, first_hold) = hold(&*device, &tracker);
         let (second, second_hold) = hold(&*device, &tracker);
@@ -375,7 +381,7 @@ pub(crate) fn drain_waits_for_everything_submitted(factory: Factory<'_>) {
 
 pub(crate) fn a_cancelled_drain_leaves_the_others(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
-    on_one_thread(async {
+    block_on(async {
         let (_completion, hold) = hold(&*device, &tracker);
         let mut drains: Vec<_> = (0..3).map(|_| Box::pin(device.drain())).collect();
         for drain in &mut drains {
@@ -391,7 +397,7 @@ pub(crate) fn a_cancelled_drain_leaves_the_others(factory: Factory<'_>) {
 
 pub(crate) fn a_closed_device_ends_what_it_has_and_takes_no_more(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
-    on_one_thread(async {
+    block_on(async {
         let sum = Arc::new(Sum);
         for _ in 0..6 {
             device.run(&sum, vec![1.0]).await.unwrap(); // a well-known step is refused as well
@@ -417,7 +423,7 @@ pub(crate) fn a_closed_device_ends_what_it_has_and_takes_no_more(factory: Factor
 
 pub(crate) fn dropped_while_busy(factory: Factory<'_>) {
     let (device, tracker) = (factory(), Tracker::default());
-    on_one_thread(async {
+    block_on(async {
         let (completion, hold) = hold(&*device, &tracker);
         let lanes = device.lanes().clone();
         let idle: Vec<_> = std::iter::from_fn(|| lanes.try_take()).collect();
@@ -438,7 +444,7 @@ pub(crate) fn dropped_while_busy(factory: Factory<'_>) {
 
 pub(crate) fn dropped_by_its_own_work(factory: Factory<'_>) {
     let device = factory();
-    on_one_thread(async {
+    block_on(async {
         let (go, wait) = channel();
         let lane = device.lanes().try_take().unwrap();
         let completion = device.submit(lane, Arc::new(Dropping), (wait, device.clone()));
@@ -450,7 +456,7 @@ pub(crate) fn dropped_by_its_own_work(factory: Factory<'_>) {
 
 pub(crate) fn a_stuck_step_does_not_hold_up_other_tasks(factory: Factory<'_>) {
     let device = factory();
-    on_one_thread(async {
+    block_on(async {
         // Known to be short, until now.
         for _ in 0..6 {
             let (input, hold) = held(Tracker::default().buffer());

@@ -1,16 +1,15 @@
 //! Steps in a row, each on what the one before has left on the GPU: handed on when it was done, handed on ahead, and all of them as one
 //! submission, which is the best that there is but takes one step that knows all of them.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use asynchrotron::prelude::*;
 use asynchrotron_devices::cuda::{CudaBody, CudaConfig, DeviceSlice, Finish, Launch, Work};
 use asynchrotron_devices::{Device, Step};
 use serde_json::{Value, json};
 
-use super::super::machine::median;
 use super::spin::SPIN;
+use super::tasks::{self, Run};
 use super::{Gpu, open, round};
 
 /// Kernels of one row.
@@ -18,11 +17,9 @@ const STEPS: usize = 4;
 const TASKS: [usize; 3] = [1, 4, 16];
 const KERNELS_US: [f64; 4] = [0.0, 5.0, 20.0, 100.0];
 const WORKERS: usize = 2;
-/// How long one run should take.
-const RUN: Duration = Duration::from_millis(80);
 const REPEATS: usize = 5;
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Way {
     WhenDone,
     Ahead,
@@ -78,14 +75,6 @@ impl CudaBody<Option<DeviceSlice<f32>>, DeviceSlice<f32>> for Link {
     }
 }
 
-/// What one run found.
-#[derive(Clone, Copy)]
-struct Run {
-    rows_per_s: f64,
-    p50_us: f64,
-    cores: f64,
-}
-
 pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     // A lane for each step of each task: what is handed on ahead keeps its own.
     let lanes = STEPS * TASKS.iter().max().copied().unwrap_or(1);
@@ -99,16 +88,14 @@ pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
                     runs.push(measure(&device, *way, tasks, gpu.ticks(kernel_us))?);
                 }
             }
-            let of = |runs: &[Run], field: fn(&Run) -> f64| {
-                median(&mut runs.iter().map(field).collect::<Vec<_>>())
-            };
+            let of = Run::median;
             let [when_done, ..] = &runs;
             for ((name, _), these) in WAYS.iter().zip(&runs) {
                 let of_when_done = |field| round(of(these, field) / of(when_done, field));
                 tell(json!({
                     "tasks": tasks, "kernel_us": kernel_us, "steps": STEPS, "way": name,
-                    "rows_per_s": of(these, |run| run.rows_per_s).round(), "p50_us": round(of(these, |run| run.p50_us)),
-                    "rows_per_s_over_when_done": of_when_done(|run| run.rows_per_s),
+                    "rows_per_s": of(these, |run| run.laps_per_s).round(), "p50_us": round(of(these, |run| run.p50_us)),
+                    "rows_per_s_over_when_done": of_when_done(|run| run.laps_per_s),
                     "p50_over_when_done": of_when_done(|run| run.p50_us), "cores": round(of(these, |run| run.cores)),
                 }));
             }
@@ -120,45 +107,26 @@ pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
 fn measure(device: &Arc<dyn Device>, way: Way, tasks: usize, ticks: i64) -> Result<Run> {
     let link = |name, kernels, ahead| Arc::new(Link { name, ticks, kernels, ahead });
     // The last one's end is what is waited for. A device learns by its name how long a step takes.
-    let row: Vec<Arc<Link>> = match way {
-        Way::WhenDone => vec![link("when done", 1, false); STEPS],
+    let row: Arc<[Arc<Link>]> = match way {
+        Way::WhenDone => vec![link("when done", 1, false); STEPS].into(),
         Way::Ahead => {
             let mut row = vec![link("ahead", 1, true); STEPS - 1];
             row.push(link("last", 1, false));
-            row
+            row.into()
         }
-        Way::AsOne => vec![link("as one", STEPS, false)],
+        Way::AsOne => [link("as one", STEPS, false)].into(),
     };
-    let end = Instant::now() + RUN;
-    let latencies = Arc::new(Mutex::new(Vec::new()));
-    let mut chain = Chain::new("ahead");
-    let number = chain.source::<u64>("number");
-    let (device, known) = (device.clone(), latencies.clone());
-    let waited = chain.algorithm("row", (number,), move |_number: Arc<u64>| {
-        let (device, row, latencies) = (device.clone(), row.clone(), known.clone());
+    let device = device.clone();
+    tasks::measure(WORKERS, tasks, move |mut laps| {
+        let (device, row) = (device.clone(), row.clone());
         async move {
-            let mut own = Vec::new();
-            while Instant::now() < end {
-                let (begin, mut left) = (Instant::now(), None);
-                for link in &row {
+            while laps.next() {
+                let mut left = None;
+                for link in &*row {
                     left = Some(device.run(link, left).await?);
                 }
-                own.push(begin.elapsed().as_secs_f64() * 1e6);
             }
-            latencies.lock().expect("nobody panics with it").extend(own);
-            Ok::<_, Error>(())
+            Ok(laps)
         }
-    });
-    chain.sink("drop", waited, |_: EventId, _: Arc<()>| Ok(()));
-    let config = Config { threads: WORKERS, slots: tasks, ..Config::default() };
-    let report = Scheduler::new(config).run(chain, source::from_iter(0..tasks as u64))?;
-    ensure!(report.events == tasks as u64, "{} of {tasks} tasks came to their end", report.events);
-    let mut latencies = std::mem::take(&mut *latencies.lock().expect("nobody panics with it"));
-    latencies.sort_by(f64::total_cmp);
-    let elapsed = report.elapsed.as_secs_f64();
-    Ok(Run {
-        rows_per_s: latencies.len() as f64 / elapsed,
-        p50_us: latencies[latencies.len() / 2],
-        cores: report.cpu.as_secs_f64() / elapsed,
     })
 }

@@ -28,6 +28,7 @@ mod graph;
 mod models;
 mod spin;
 mod start;
+mod tasks;
 mod verdict;
 mod waits;
 

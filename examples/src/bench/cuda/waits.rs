@@ -1,15 +1,14 @@
 //! Awaited kernels per second and their latency: tasks × kernels × workers, for each way to wait.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use asynchrotron::prelude::*;
 use asynchrotron_devices::Device;
 use asynchrotron_devices::cuda::{CudaConfig, Waiting};
 use serde_json::{Value, json};
 
-use super::super::machine::median;
 use super::spin::Spin;
+use super::tasks::{self, Run};
 use super::{Gpu, open, round};
 
 const WAYS: [(&str, Waiting); 4] = [
@@ -21,18 +20,7 @@ const WAYS: [(&str, Waiting); 4] = [
 const TASKS: [usize; 3] = [1, 16, 64];
 const KERNELS_US: [f64; 4] = [0.0, 20.0, 100.0, 500.0];
 const WORKERS: [usize; 2] = [2, 8];
-/// How long one run should take.
-const RUN: Duration = Duration::from_millis(80);
 const REPEATS: usize = 3;
-
-/// What one run found.
-#[derive(Clone, Copy)]
-struct Run {
-    waits_per_s: f64,
-    p50_us: f64,
-    p99_us: f64,
-    cores: f64,
-}
 
 pub(super) fn run(gpu: &Gpu, tell: &mut dyn FnMut(Value)) -> Result<()> {
     for tasks in TASKS {
@@ -64,13 +52,13 @@ fn tell_case(
             runs.push(measure(gpu, device, workers, tasks, kernel_us)?);
         }
     }
-    let of = |runs: &[Run], field: fn(&Run) -> f64| median(&mut runs.iter().map(field).collect::<Vec<_>>());
-    let cpu_per_wait = |runs: &[Run]| of(runs, |run| run.cores / run.waits_per_s);
+    let of = Run::median;
+    let cpu_per_wait = |runs: &[Run]| of(runs, |run| run.cores / run.laps_per_s);
     let least_cpu = runs.iter().map(|runs| cpu_per_wait(runs)).fold(f64::INFINITY, f64::min);
     let block_p50 = runs.last().map_or(f64::NAN, |runs| of(runs, |run| run.p50_us));
     let limit = if kernel_us > 0.0 { tasks as f64 / kernel_us * 1e6 } else { f64::NAN };
     for ((name, _), runs) in devices.iter().zip(&runs) {
-        let waits_per_s = of(runs, |run| run.waits_per_s);
+        let waits_per_s = of(runs, |run| run.laps_per_s);
         tell(json!({
             "workers": workers, "tasks": tasks, "kernel_us": kernel_us, "way": name,
             "waits_per_s": waits_per_s.round(), "of_limit": round(waits_per_s / limit),
@@ -83,39 +71,14 @@ fn tell_case(
 }
 
 fn measure(gpu: &Gpu, device: &Arc<dyn Device>, workers: usize, tasks: usize, kernel_us: f64) -> Result<Run> {
-    let spin = Spin::new("spin", [gpu.ticks(kernel_us)]);
-    let end = Instant::now() + RUN;
-    let latencies = Arc::new(Mutex::new(Vec::new()));
-    let chain = || {
-        let mut chain = Chain::new("waits");
-        let number = chain.source::<u64>("number");
-        let (device, spin, latencies) = (device.clone(), spin.clone(), latencies.clone());
-        let waited = chain.algorithm("wait", (number,), move |_number: Arc<u64>| {
-            let (device, spin, latencies) = (device.clone(), spin.clone(), latencies.clone());
-            async move {
-                let mut own = Vec::new();
-                while Instant::now() < end {
-                    let begin = Instant::now();
-                    device.run(&spin, 1).await?;
-                    own.push(begin.elapsed().as_secs_f64() * 1e6);
-                }
-                latencies.lock().expect("nobody panics with it").extend(own);
-                Ok::<_, Error>(())
+    let (device, spin) = (device.clone(), Spin::new("spin", [gpu.ticks(kernel_us)]));
+    tasks::measure(workers, tasks, move |mut laps| {
+        let (device, spin) = (device.clone(), spin.clone());
+        async move {
+            while laps.next() {
+                device.run(&spin, 1).await?;
             }
-        });
-        chain.sink("drop", waited, |_: EventId, _: Arc<()>| Ok(()));
-        chain
-    };
-    let config = Config { threads: workers, slots: tasks, ..Config::default() };
-    let report = Scheduler::new(config).run(chain(), source::from_iter(0..tasks as u64))?;
-    ensure!(report.events == tasks as u64, "{} of {tasks} tasks came to their end", report.events);
-    let mut latencies = std::mem::take(&mut *latencies.lock().expect("nobody panics with it"));
-    latencies.sort_by(f64::total_cmp);
-    let elapsed = report.elapsed.as_secs_f64();
-    Ok(Run {
-        waits_per_s: latencies.len() as f64 / elapsed,
-        p50_us: latencies[latencies.len() / 2],
-        p99_us: latencies[latencies.len() * 99 / 100],
-        cores: report.cpu.as_secs_f64() / elapsed,
+            Ok(laps)
+        }
     })
 }
